@@ -1,0 +1,1 @@
+"""What is wrong, who is told, what became of it."""

@@ -1,0 +1,132 @@
+"""What one rule or detector saw on one call, and what is decided from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class AlertKind(StrEnum):
+    """What can be wrong. The registry in `alerting.kinds` says how each feed calls it."""
+
+    PROMPT_DRIFT = "prompt_drift"
+    PROMPT_SIZE = "prompt_size"
+    BUDGET_WARNING = "budget_warning"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    RATE_LIMIT_HIT = "rate_limit_hit"
+    POLICY_VIOLATION = "policy_violation"
+    UNPRICED_MODEL = "unpriced_model"
+    METER_GAP = "meter_gap"
+    GATEWAY_DEGRADED = "gateway_degraded"
+
+
+class Severity(StrEnum):
+    """Ordered: low < medium < high < critical."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class Action(StrEnum):
+    """What a rule asks for."""
+
+    ALLOW = "allow"
+    ALERT = "alert"
+    BLOCK = "block"
+
+
+class Taken(StrEnum):
+    """What was done with the call that a finding is about."""
+
+    OBSERVED = "observed"
+    """Monitor mode: enforce would have refused it."""
+    ALERTED = "alerted"
+    BLOCKED = "blocked"
+    THROTTLED = "throttled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a finding is about; each field only where it applies."""
+
+    service: str | None = None
+    host: str | None = None
+    endpoint: str | None = None
+    model: str | None = None
+    user: str | None = None
+    department: str | None = None
+    agent: str | None = None
+    key_id: str | None = None
+    rule_id: str | None = None
+    budget_id: str | None = None
+    instance: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One detector's result on one call or one moment. `episode` are the values that make two findings one alert (API.md, fingerprints)."""
+
+    kind: AlertKind
+    action: Action
+    severity: Severity
+    title: str
+    message: str
+    episode: tuple[str, ...]
+    subject: Subject = field(default_factory=Subject)
+    evidence: Mapping[str, str | int | float | bool | None] = field(default_factory=dict[str, str | int | float | bool | None])
+    remedy: str = ""
+    """What the refused user can do, one sentence."""
+    retry_after: timedelta | None = None
+    """Rate limits only: when the call would pass."""
+    silent: bool = False
+    """The start-up canary: recorded in the ledger, no alert."""
+
+    def about(self, **changes: str | None) -> "Finding":
+        """Return this finding with fields of its subject set."""
+        return replace(self, subject=replace(self.subject, **changes))
+
+
+class Refusal(StrEnum):
+    """Why a call is refused; the proxy maps it to a status and the provider's own error type (DESIGN.md, decision 15)."""
+
+    POLICY = "policy"  # 403
+    PROMPT_SIZE = "prompt_size"  # 403
+    PROMPT_DRIFT = "prompt_drift"  # 403
+    BUDGET = "budget"  # 402
+    RATE_LIMIT = "rate_limit"  # 429, Retry-After
+    UNKNOWN_FORMAT = "unknown_format"  # 403
+    UNREADABLE = "unreadable"  # 400: the request has no single meaning
+    TOO_LARGE = "too_large"  # 413
+    UNSUPPORTED_ENCODING = "unsupported_encoding"  # 415
+    DEGRADED = "degraded"  # 503: the gateway cannot keep its promises now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The decision on one call before it is sent."""
+
+    action: Action
+    findings: tuple[Finding, ...] = ()
+    refusal: Refusal | None = None
+    """Set when action is BLOCK."""
+    message: str = ""
+    """For the caller: the rule, the numbers, the remedy."""
+    rule_id: str | None = None
+    retry_after: timedelta | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the call must not be sent."""
+        return self.action is Action.BLOCK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occurrence:
+    """A finding with what became of it: what the alert book records."""
+
+    finding: Finding
+    taken: Taken
+    at: datetime
+    call_id: str | None = None

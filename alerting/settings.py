@@ -1,0 +1,101 @@
+"""The `rules`, `detectors` and `alerting` sections of the config."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from alerting.finding import Action, Severity
+from metering.settings import Patterns, Scope, Section
+from metering.units import Span
+
+
+class Not(Section):
+    """Everything but these: `{not: [engineering]}`. A call whose field is unknown matches."""
+
+    not_: Patterns = Field(alias="not")
+
+
+class Match(Section):
+    """Which calls a rule is about; every field given must match."""
+
+    provider: Patterns | Not | None = None
+    model: Patterns | Not | None = None
+    operation: Patterns | Not | None = None
+    endpoint: Patterns | Not | None = None
+    host: Patterns | Not | None = None
+    path: Patterns | Not | None = None
+    user: Patterns | Not | None = None
+    department: Patterns | Not | None = None
+    agent: Patterns | Not | None = None
+    service: Patterns | Not | None = None
+    key_id: Patterns | Not | None = None
+    tools: Patterns | None = None
+    """Any tool name that the call defines."""
+    min_input_tokens: int | None = Field(default=None, ge=1)
+    """The prompt has at least so many tokens."""
+
+
+class RuleSettings(Section):
+    """One policy rule. The highest priority that matches decides; among equals block beats alert beats allow."""
+
+    id: str = Field(min_length=1, max_length=100)
+    title: str = Field(min_length=1, max_length=200)
+    match: Match
+    action: Action
+    severity: Severity = Severity.MEDIUM
+    priority: int = 0
+    enabled: bool = True
+
+
+class PromptDriftSettings(Section):
+    """A service's system prompt departs from what is normal for it."""
+
+    enabled: bool = True
+    action: Literal[Action.ALERT, Action.BLOCK] = Action.ALERT
+    compare: Literal["exact"] = "exact"
+    approve: Literal["first", "manual"] = "first"
+    """`first`: the first prompt seen of a service and agent becomes its baseline. `manual`: nothing is normal until approved."""
+
+
+class PromptSizeSettings(Section):
+    """Prompts that are larger than they should be."""
+
+    max_tokens: int | None = Field(default=200_000, ge=1)
+    max_chars: int | None = Field(default=None, ge=1)
+    action: Literal[Action.ALERT, Action.BLOCK] = Action.ALERT
+
+
+class RateLimitSettings(Section):
+    """At most so many requests or tokens in any window of this length, per scope."""
+
+    name: str | None = None
+    scope: Scope = Scope()
+    per: Literal["second", "minute", "hour", "day"] = "minute"
+    by: Literal["user", "service", "model", "key_id", "agent"] | None = None
+    """Count apart for each value of this field; without it, all calls of the scope together."""
+    requests: int | None = Field(default=None, ge=1)
+    tokens: int | None = Field(default=None, ge=1)
+    action: Literal[Action.ALERT, Action.BLOCK] = Action.BLOCK
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> "RateLimitSettings":
+        if self.requests is None and self.tokens is None:
+            msg = "a rate limit needs `requests` or `tokens`"
+            raise ValueError(msg)
+        return self
+
+
+class DetectorSettings(Section):
+    """The `detectors` section."""
+
+    prompt_drift: PromptDriftSettings = PromptDriftSettings()
+    prompt_size: PromptSizeSettings = PromptSizeSettings()
+    rate_limits: tuple[RateLimitSettings, ...] = ()
+
+
+class AlertingSettings(Section):
+    """The `alerting` section."""
+
+    dedup: Literal["episode", "none"] = "episode"
+    expire_after: Span = Field(default="24h", validate_default=True)  # type: ignore[assignment]  # parsed by the validator
+    retention_days: int = Field(default=30, ge=1, le=3650)

@@ -1,0 +1,1 @@
+"""Published HTTP contracts: the only package with aiohttp.web."""

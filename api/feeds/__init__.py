@@ -1,0 +1,1 @@
+"""Feeds: one published contract a file."""

@@ -1,0 +1,28 @@
+"""The `api` section of the config."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from metering.settings import Section
+from metering.units import Span
+
+
+class SessionSettings(Section):
+    """How long a session token is good."""
+
+    absolute: Span = Field(default="4h", validate_default=True)  # type: ignore[assignment]  # parsed by the validator
+    idle: Span = Field(default="1h", validate_default=True)  # type: ignore[assignment]  # parsed by the validator
+    at_most: int = Field(default=5, ge=1, le=100)
+
+
+class ApiSettings(Section):
+    """The `api` section."""
+
+    listen: str = "127.0.0.1:3100"
+    tls: Literal["auto", "off"] = "auto"
+    """`auto`: plain and TLS on one port, told apart by the first byte. `off`: plain only."""
+    feeds: tuple[Literal["local"], ...] = ("local",)
+    allowed_hosts: tuple[str, ...] = ()
+    """Names beyond localhost and loopback addresses that a `Host` header may carry."""
+    sessions: SessionSettings = SessionSettings()

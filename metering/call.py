@@ -1,0 +1,124 @@
+"""One request to a provider, and its outcome, in words that know no proxy and no wire format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Door(StrEnum):
+    """Where the call came in."""
+
+    FORWARD = "forward"
+    BASE_URL = "base_url"
+
+
+class Endpoint(StrEnum):
+    """The fixed set of endpoint classes (API.md, entries feed)."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    EMBEDDINGS = "embeddings"
+    IMAGES = "images"
+    AUDIO = "audio"
+    FILES = "files"
+    MODELS = "models"
+    OTHER = "other"
+
+
+class Consumption(StrEnum):
+    """Whether a call can cost anything, as far as its endpoint tells."""
+
+    METERED = "metered"
+    """Its wire format is read: usage is expected in the answer."""
+    FREE = "free"
+    """A list, a count, a health probe: not consumption."""
+    UNREAD = "unread"
+    """A known provider in a format that is not read: recorded as unmetered, and said so (`meter_gap`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is charged. Unknown is None, never an error. `key_id` is the first 16 hex digits of an HMAC of the provider key."""
+
+    user: str | None = None
+    department: str | None = None
+    service: str | None = None
+    agent: str | None = None
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """The text that a call sends, held in memory only, for counting and fingerprints.
+
+    `system` are the instructions (system, developer, `instructions`), `texts` all other text in order, `tools` the compact JSON
+    bytes of the tool definitions and output schemas. `media` counts images, audio and documents; their bytes are never counted as text.
+    """
+
+    system: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    tools: bytes = b""
+    messages: int = 0
+    media: int = 0
+
+    @property
+    def chars(self) -> int:
+        """Characters of text, instructions included."""
+        return sum(map(len, self.system)) + sum(map(len, self.texts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request to a provider, read once at the edge; everything after trusts it."""
+
+    id: str
+    started_at: datetime
+    door: Door
+    provider: str
+    service: str
+    operation: str
+    endpoint: Endpoint
+    wire_format: str | None
+    consumption: Consumption
+    method: str
+    host: str
+    path: str
+    model: str | None
+    streamed: bool
+    caller: Caller
+    request_bytes: int
+    prompt: Prompt = field(default_factory=Prompt, repr=False)
+    max_output_tokens: int | None = None
+    choices: int = 1
+    tools: tuple[str, ...] = ()
+    service_tier: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Only `user-agent`, lower-case; credentials are gone before a Call is built."""
+
+
+class Ending(StrEnum):
+    """The terminal state of a call; each call has exactly one."""
+
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    """Never sent: a rule, a budget, a limit or the reading of the request refused it."""
+    CLIENT_ABORT = "client_abort"
+    UPSTREAM_RESET = "upstream_reset"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    FAILED = "failed"
+    """The gateway itself failed; in closed mode nothing was sent."""
+    UNKNOWN = "unknown"
+    """The gateway ended while the call was open; charged at its hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back, whatever way it ended. `status` is None when no answer began."""
+
+    ending: Ending
+    status: int | None
+    first_byte_at: datetime | None
+    ended_at: datetime
+    response_bytes: int

@@ -1,0 +1,1 @@
+"""How providers write calls, replies and stream events: one file per wire format."""

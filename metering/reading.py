@@ -1,0 +1,53 @@
+"""What a call came to: its usage, its price, and where each of them is from."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from metering.usage import NO_USAGE, Usage
+
+
+class Source(StrEnum):
+    """Where the money of a reading is from (DESIGN.md, decision 7)."""
+
+    PROVIDER_REPORTED = "provider_reported"
+    """Usage reported by the provider, priced by us."""
+    PROVIDER_PRICED = "provider_priced"
+    """The provider's own cost field."""
+    ESTIMATED = "estimated"
+    """No usage came (a stream broken off, none asked for): counted from what passed."""
+    BILLED_UNSEEN = "billed_unseen"
+    """Probably charged, nothing seen: an abort before the first byte, `unknown` after a crash. The amount is the hold."""
+    UNPRICED = "unpriced"
+    """Usage is known, the price is not."""
+    UNMETERED = "unmetered"
+    """A format that is not read: neither is known."""
+    NONE = "none"
+    """Nothing was consumed: refused, failed before sending, an error answer, a free endpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyFacts:
+    """What a reader found in the answer of a provider. All of it may be missing."""
+
+    usage: Usage | None = None
+    model: str | None = None
+    complete: bool = False
+    """The answer came to its own end (a last event, a whole JSON body)."""
+    error: str | None = None
+    """The provider's error type, when the answer is or contains an error."""
+    output_text: str = ""
+    """The visible output, gathered only when no usage was reported: for estimates."""
+    reported_cost_nano: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The priced entry of one call. `cost_nano` is nano-dollars, None when unknown."""
+
+    source: Source
+    usage: Usage = NO_USAGE
+    model: str | None = None
+    cost_nano: int | None = None
+    price_source: str | None = None
+    """`genai-prices`, `override` or `provider`."""
+    price_version: str | None = None

@@ -1,0 +1,101 @@
+"""The `metering`, `pricing`, `budgets`, `users` and `services` sections of the config."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from metering.units import BudgetLimit
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+type Patterns = str | tuple[str, ...]
+"""One glob or several (any may match)."""
+
+
+class Scope(Section):
+    """Which calls; every field given must match, each by globs. An empty scope is every call."""
+
+    provider: Patterns | None = None
+    service: Patterns | None = None
+    model: Patterns | None = None
+    user: Patterns | None = None
+    department: Patterns | None = None
+    agent: Patterns | None = None
+    key_id: Patterns | None = None
+
+
+class BudgetSettings(Section):
+    """One budget."""
+
+    name: str = Field(min_length=1, max_length=100)
+    scope: Scope = Scope()
+    limit: BudgetLimit
+    period: Literal["hour", "day", "week", "month"] = "day"
+    timezone: str = "UTC"
+    warn_at: tuple[float, ...] = (0.8,)
+    on_exceed: Literal["alert", "block"] = "block"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            msg = f"{value!r} is not a time zone: write an IANA name such as 'Europe/Berlin'"
+            raise ValueError(msg) from error
+        return value
+
+    @field_validator("warn_at")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < share < 1 for share in value):
+            msg = "warn_at holds shares of the limit between 0 and 1, for example [0.8]"
+            raise ValueError(msg)
+        return tuple(sorted(set(value)))
+
+
+class PriceOverride(Section):
+    """USD per million tokens for one model (globs allowed)."""
+
+    provider: str = "*"
+    model: str
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+    cache_read: Decimal | None = Field(default=None, ge=0)
+    cache_write: Decimal | None = Field(default=None, ge=0)
+
+
+class PricingSettings(Section):
+    """The `pricing` section."""
+
+    overrides: tuple[PriceOverride, ...] = ()
+
+
+class MeteringSettings(Section):
+    """The `metering` section."""
+
+    assume_output_tokens: int = Field(default=8192, ge=1)
+    """Output held for a call that sets no cap of its own (bounded by the model's maximum where it is known)."""
+
+
+class UserSettings(Section):
+    """One person."""
+
+    name: str
+    department: str | None = None
+    last_day: date | None = None
+
+
+class ServiceSettings(Section):
+    """A name for a group of calls, beyond the provider's."""
+
+    name: str
+    match: Scope

@@ -1,0 +1,56 @@
+"""The `proxy` and `identity` sections of the config."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from metering.settings import Section
+from metering.units import ByteSize
+
+
+class BodyLimits(Section):
+    """The largest request bodies, by what they carry."""
+
+    json_: ByteSize = Field(default=32 << 20, alias="json")
+    upload: ByteSize = 512 << 20
+
+
+class ProxySettings(Section):
+    """The `proxy` section."""
+
+    listen: str = "127.0.0.1:8080"
+    base_url_listen: str = "127.0.0.1:8081"
+    upstreams: Mapping[str, str] = {}
+    """base-URL prefix → URL; adds or replaces (`ollama: http://127.0.0.1:11434`)."""
+    resolve: Mapping[str, str] = {}
+    """host → address:port, like `curl --resolve` (private endpoints, tests). `*` answers for every provider host."""
+    intercept_hosts: tuple[str, ...] = ()
+    """Globs, beyond the built-in provider hosts."""
+    unknown_hosts: Literal["tunnel", "refuse"] = "tunnel"
+    unknown_formats: Literal["pass", "refuse"] = "pass"
+    on_error: Literal["closed", "open"] = "closed"
+    upstream_proxy: str | None = None
+    upstream_ca: Path | None = None
+    """An extra CA file for upstream TLS."""
+    body_limits: BodyLimits = BodyLimits()
+
+
+class IdentitySource(Section):
+    """One place to learn who calls; exactly one of the fields. Sources are asked in order; the first that knows a field sets it."""
+
+    proxy_auth: bool | None = None
+    """The user name of `Proxy-Authorization` (forward door)."""
+    header: str | None = None
+    """A request header, stripped before forwarding; its value is the user (or the field named in `field`)."""
+    field: Literal["user", "department", "service", "agent"] = "user"
+    key_fingerprints: Mapping[str, str] | None = None
+    """key_id → user."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "IdentitySource":
+        if sum(value is not None for value in (self.proxy_auth, self.header, self.key_fingerprints)) != 1:
+            msg = "an identity source is one of `proxy_auth`, `header`, `key_fingerprints`"
+            raise ValueError(msg)
+        return self

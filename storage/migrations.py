@@ -1,0 +1,179 @@
+"""The tables of the store, and how an older store becomes a newer one: one numbered step after another, each a transaction.
+
+Times are integer microseconds since 1970 (UTC), money is integer nano-dollars, booleans are 0 or 1, ids are text.
+The statements keep to what SQLite and PostgreSQL-compatible engines share (BIGINT, TEXT, `?` placeholders, ON CONFLICT, RETURNING).
+"""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+        # --- the ledger: one row a call -----------------------------------------------------------------------------
+        """CREATE TABLE calls (
+            id TEXT PRIMARY KEY,
+            started_at BIGINT NOT NULL,
+            first_byte_at BIGINT,
+            ended_at BIGINT,
+            state TEXT NOT NULL,
+            ending TEXT,
+            verdict TEXT NOT NULL,
+            rule_id TEXT,
+            door TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            service TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            wire_format TEXT,
+            method TEXT NOT NULL,
+            host TEXT NOT NULL,
+            path TEXT NOT NULL,
+            request_model TEXT,
+            response_model TEXT,
+            streamed BIGINT NOT NULL,
+            status BIGINT,
+            "user" TEXT,
+            department TEXT,
+            agent TEXT,
+            key_id TEXT,
+            request_bytes BIGINT NOT NULL,
+            response_bytes BIGINT,
+            estimated_input_tokens BIGINT,
+            input_tokens BIGINT,
+            output_tokens BIGINT,
+            cache_read_tokens BIGINT,
+            cache_write_tokens BIGINT,
+            cache_write_1h_tokens BIGINT,
+            reasoning_tokens BIGINT,
+            cost_nano BIGINT,
+            source TEXT,
+            price_source TEXT,
+            price_version TEXT,
+            hold_nano BIGINT NOT NULL,
+            instance TEXT NOT NULL
+        )""",
+        "CREATE INDEX calls_started ON calls (started_at, id)",
+        "CREATE INDEX calls_open ON calls (state) WHERE state = 'intent'",
+        # --- budgets: what is spent and held in each period, and every step that led there ---------------------------
+        """CREATE TABLE budget_periods (
+            budget_id TEXT NOT NULL,
+            starts_at BIGINT NOT NULL,
+            ends_at BIGINT NOT NULL,
+            spent BIGINT NOT NULL,
+            held BIGINT NOT NULL,
+            PRIMARY KEY (budget_id, starts_at)
+        )""",
+        """CREATE TABLE holds (
+            call_id TEXT NOT NULL,
+            budget_id TEXT NOT NULL,
+            starts_at BIGINT NOT NULL,
+            amount BIGINT NOT NULL,
+            PRIMARY KEY (call_id, budget_id)
+        )""",
+        """CREATE TABLE budget_history (
+            seq INTEGER PRIMARY KEY,
+            at BIGINT NOT NULL,
+            call_id TEXT,
+            budget_id TEXT NOT NULL,
+            starts_at BIGINT NOT NULL,
+            event TEXT NOT NULL,
+            amount BIGINT NOT NULL,
+            spent BIGINT NOT NULL,
+            held BIGINT NOT NULL,
+            "limit" BIGINT NOT NULL
+        )""",
+        "CREATE INDEX budget_history_period ON budget_history (budget_id, starts_at)",
+        # --- alerts: episodes, their history, the detections under them ----------------------------------------------
+        """CREATE TABLE alerts (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            org_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            title TEXT NOT NULL,
+            message TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            action TEXT NOT NULL,
+            evidence TEXT NOT NULL,
+            metadata TEXT NOT NULL,
+            occurrence_count BIGINT NOT NULL,
+            first_seen_at BIGINT NOT NULL,
+            last_seen_at BIGINT NOT NULL,
+            created_at BIGINT NOT NULL,
+            updated_at BIGINT NOT NULL,
+            viewed_at BIGINT,
+            acknowledged_at BIGINT,
+            acknowledged_by TEXT,
+            dismissed_at BIGINT,
+            resolved_at BIGINT,
+            resolved_by TEXT,
+            resolution TEXT,
+            resolution_note TEXT
+        )""",
+        "CREATE UNIQUE INDEX alerts_episode ON alerts (fingerprint) WHERE resolved_at IS NULL",
+        "CREATE INDEX alerts_created ON alerts (created_at, seq)",
+        "CREATE INDEX alerts_kind ON alerts (kind, seq)",
+        """CREATE TABLE alert_mutes (
+            fingerprint TEXT PRIMARY KEY,
+            alert_seq BIGINT NOT NULL,
+            since_at BIGINT NOT NULL,
+            quiet_since_at BIGINT NOT NULL
+        )""",
+        """CREATE TABLE alert_history (
+            seq INTEGER PRIMARY KEY,
+            alert_seq BIGINT NOT NULL,
+            at BIGINT NOT NULL,
+            event TEXT NOT NULL,
+            actor TEXT NOT NULL,
+            feed TEXT,
+            note TEXT
+        )""",
+        "CREATE INDEX alert_history_alert ON alert_history (alert_seq, seq)",
+        """CREATE TABLE detections (
+            id TEXT PRIMARY KEY,
+            alert_seq BIGINT NOT NULL,
+            call_id TEXT,
+            detected_at BIGINT NOT NULL,
+            action TEXT NOT NULL,
+            message TEXT NOT NULL,
+            evidence TEXT NOT NULL
+        )""",
+        "CREATE INDEX detections_alert ON detections (alert_seq, detected_at)",
+        """CREATE TABLE alert_settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)""",
+        # --- baselines: the prompt fingerprint that is normal for a service -------------------------------------------
+        """CREATE TABLE baselines (
+            service TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            first_seen_at BIGINT NOT NULL,
+            approved_at BIGINT,
+            approved_by TEXT,
+            PRIMARY KEY (service, agent, fingerprint)
+        )""",
+        # --- access: the password, API tokens, sessions. Only hashes are kept -----------------------------------------
+        """CREATE TABLE api_tokens (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            hash TEXT NOT NULL UNIQUE,
+            scopes TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            expires_at BIGINT,
+            revoked_at BIGINT,
+            last_used_at BIGINT
+        )""",
+        """CREATE TABLE sessions (
+            id TEXT PRIMARY KEY,
+            hash TEXT NOT NULL UNIQUE,
+            created_at BIGINT NOT NULL,
+            last_used_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL
+        )""",
+        """CREATE TABLE audit (
+            seq INTEGER PRIMARY KEY,
+            at BIGINT NOT NULL,
+            actor TEXT NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL
+        )""",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Command line, config file and wiring: the only package that knows all others."""
