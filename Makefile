@@ -1,0 +1,86 @@
+# Everything a person needs to run, test and change tollwatch. `make help` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := tollwatch proxy api alerting metering storage
+WORKERS ?= 2
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url
+NODE_TESTS := tests/end_to_end/node
+
+.PHONY: help run test lint types unit bench soak replay lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_]+):[^#]*## /\1\t/' | expand -t 10
+
+run: $(VENV)/.runtime ## bring up a gateway in the foreground (first start included)
+	@exec $(BIN)/tollwatch run
+
+test: lint types unit ## everything that CI checks
+
+lint: $(VENV)/.dev ## style, format and import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev ## mypy and pyright, both strict
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+unit: $(VENV)/.dev system node_modules ## the tests, with branch coverage
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
+
+bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run
+	$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(VENV)/.dev ## the long runs
+	$(BIN)/pytest -q -m soak $(ARGS)
+
+replay: $(VENV)/.dev ## recorded exchanges through a running gateway
+	$(BIN)/python -m tests.replay $(ARGS)
+
+lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml
+	$(UV_COMPILE) --group build -o requirements.lock
+	$(UV_COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove what the other targets made (the gateway's own data stays)
+	rm -rf $(VENV) $(NODE_TESTS)/node_modules dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Python of at least 3.12: $PYTHON, the usual names on PATH, pyenv's versions, the system's own.
+$(BIN)/python:
+	@for candidate in "$${PYTHON:-}" python3.13 python3.12 python3.14 python3 "$$HOME"/.pyenv/versions/3.1[2-9]*/bin/python3 /usr/bin/python3; do \
+		if [ -n "$$candidate" ] && "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
+			echo "Using $$("$$candidate" --version) ($$candidate)"; rm -rf $(VENV); exec "$$candidate" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "tollwatch needs Python 3.12 or newer with its venv module, and found none." >&2; \
+	echo "Install one: 'apt-get install python3.12 python3.12-venv' (Debian, Ubuntu), 'dnf install python3.12' (Fedora), 'brew install python@3.12' (macOS) or 'pyenv install 3.12'; or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	exit 1
+
+# Every file that is installed, those that build included, is named by its hash in the lock.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing from requirements.lock"
+	@$(PIP) install --require-hashes --no-deps --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.runtime
+	@echo "Installing from requirements-dev.lock"
+	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	@touch $@
+
+.PHONY: system node_modules
+SYSTEM_PACKAGES := libfiu-dev fiu-utils
+system:
+	@:
+
+node_modules:
+	@if [ ! -f $(NODE_TESTS)/package-lock.json ]; then :; \
+	elif ! command -v npm >/dev/null; then echo "npm is not installed: the tests of the Node SDKs are skipped"; \
+	elif [ ! -e $(NODE_TESTS)/node_modules/.package-lock.json ] || [ $(NODE_TESTS)/package-lock.json -nt $(NODE_TESTS)/node_modules/.package-lock.json ]; then \
+		npm ci --prefix $(NODE_TESTS) --no-audit --no-fund --ignore-scripts; fi
