@@ -80,6 +80,8 @@ class Finding:
     """What the refused user can do, one sentence."""
     retry_after: timedelta | None = None
     """Rate limits only: when the call would pass."""
+    ends_at: datetime | None = None
+    """When the episode ends by itself (a budget's period); None: when its condition clears or after a quiet while."""
     silent: bool = False
     """The start-up canary: recorded in the ledger, no alert."""
 

@@ -107,7 +107,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             resolved_at BIGINT,
             resolved_by TEXT,
             resolution TEXT,
-            resolution_note TEXT
+            resolution_note TEXT,
+            expires_at BIGINT
         )""",
         "CREATE UNIQUE INDEX alerts_episode ON alerts (fingerprint) WHERE resolved_at IS NULL",
         "CREATE INDEX alerts_created ON alerts (created_at, seq)",

@@ -1,0 +1,170 @@
+"""The registry of alert kinds: their severity, how they end, and what each feed calls them (API.md, kinds)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from alerting.finding import AlertKind, Severity, Taken
+
+
+class Ends(StrEnum):
+    """How an episode of a kind ends when no person ends it."""
+
+    QUIET = "quiet"
+    """After `alerting.expire_after` without a recurrence."""
+    PERIOD = "period"
+    """At the moment its finding names: the end of the budget's period."""
+    CONDITION = "condition"
+    """When its condition clears."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One row of the registry. A name is None where the kind is not in that feed."""
+
+    kind: AlertKind
+    severity: Severity | None
+    """None: the rule's own."""
+    ends: Ends
+    org_type: str | None
+    entries_label: str
+    local_type: str | None = None
+    account_type: str | None = None
+    rules_type: str | None = None
+    blocked_severity: Severity | None = None
+    """Where a blocked call weighs more."""
+    org_opt_in: bool = False
+
+    def severity_of(self, *, blocked: bool) -> Severity:
+        """Return the severity of a finding of this kind; medium where the rule has its own to say."""
+        if blocked and self.blocked_severity:
+            return self.blocked_severity
+        return self.severity or Severity.MEDIUM
+
+
+_ROWS = (
+    Kind(
+        kind=AlertKind.PROMPT_DRIFT,
+        severity=Severity.CRITICAL,
+        ends=Ends.QUIET,
+        org_type="anomaly_detected",
+        local_type="prompt_drift",
+        entries_label="prompt_drift",
+    ),
+    Kind(
+        kind=AlertKind.PROMPT_SIZE,
+        severity=Severity.MEDIUM,
+        blocked_severity=Severity.HIGH,
+        ends=Ends.QUIET,
+        org_type="policy_violation",
+        local_type="prompt_size",
+        entries_label="prompt_size",
+    ),
+    Kind(
+        kind=AlertKind.BUDGET_WARNING,
+        severity=Severity.MEDIUM,
+        ends=Ends.PERIOD,
+        org_type=None,
+        org_opt_in=True,
+        local_type="budget_warning",
+        entries_label="budget_warning",
+    ),
+    Kind(
+        kind=AlertKind.BUDGET_EXCEEDED,
+        severity=Severity.HIGH,
+        ends=Ends.PERIOD,
+        org_type="budget_exceeded",
+        local_type="budget_exceeded",
+        entries_label="budget_exceeded",
+    ),
+    Kind(
+        kind=AlertKind.RATE_LIMIT_HIT,
+        severity=Severity.MEDIUM,
+        ends=Ends.QUIET,
+        org_type="policy_violation",
+        local_type="rate_limit_hit",
+        entries_label="rate_limit_hit",
+    ),
+    Kind(
+        kind=AlertKind.POLICY_VIOLATION,
+        severity=None,
+        ends=Ends.QUIET,
+        org_type="policy_violation",
+        local_type="high_severity_denied_action",
+        entries_label="policy_violation",
+    ),
+    Kind(
+        kind=AlertKind.UNPRICED_MODEL,
+        severity=Severity.MEDIUM,
+        ends=Ends.QUIET,
+        org_type="anomaly_detected",
+        entries_label="unpriced_model",
+    ),
+    Kind(
+        kind=AlertKind.METER_GAP,
+        severity=Severity.MEDIUM,
+        ends=Ends.QUIET,
+        org_type="anomaly_detected",
+        entries_label="meter_gap",
+    ),
+    Kind(
+        kind=AlertKind.GATEWAY_DEGRADED,
+        severity=Severity.HIGH,
+        ends=Ends.CONDITION,
+        org_type="security_event",
+        entries_label="gateway_degraded",
+    ),
+)
+
+KINDS: Mapping[AlertKind, Kind] = MappingProxyType({row.kind: row for row in _ROWS})
+
+LOCAL_TYPES = (
+    "prompt_drift",
+    "prompt_size",
+    "budget_warning",
+    "budget_exceeded",
+    "onchain_denied",
+    "rate_limit_hit",
+    "anomalous_volume",
+    "new_endpoint",
+    "time_anomaly",
+    "high_severity_denied_action",
+)
+"""The ten types of the local feed; each has a toggle, whether or not a kind of this version raises it."""
+
+DENIED_SEVERITIES = (Severity.HIGH, Severity.CRITICAL)
+_LOCALLY_CRITICAL = frozenset({AlertKind.PROMPT_DRIFT, AlertKind.BUDGET_EXCEEDED})
+
+
+def local_type(kind: AlertKind, *, severity: Severity, taken: Taken) -> str | None:
+    """Return what the local feed calls an alert; None: it is not in that feed."""
+    if kind is AlertKind.POLICY_VIOLATION and not (taken is Taken.BLOCKED and severity in DENIED_SEVERITIES):
+        return None
+    return KINDS[kind].local_type
+
+
+def local_severity(kind: AlertKind, *, severity: Severity, taken: Taken) -> str:
+    """Return `critical` or `warning`, all that the local feed knows."""
+    denied = kind is AlertKind.POLICY_VIOLATION and local_type(kind, severity=severity, taken=taken) is not None
+    return "critical" if severity is Severity.CRITICAL or kind in _LOCALLY_CRITICAL or denied else "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Alerts of one kind, narrowed by what was done and how severe they are (empty: any)."""
+
+    kind: AlertKind
+    actions: tuple[Taken, ...] = ()
+    severities: tuple[Severity, ...] = ()
+
+
+def local_selections(name: str | None = None) -> tuple[Selection, ...]:
+    """Return which alerts the local feed shows, all or those of one of its types; none for a type that no kind raises."""
+    return tuple(
+        Selection(kind=row.kind, actions=(Taken.BLOCKED,), severities=DENIED_SEVERITIES)
+        if row.kind is AlertKind.POLICY_VIOLATION
+        else Selection(kind=row.kind)
+        for row in _ROWS
+        if row.local_type is not None and name in (None, row.local_type)
+    )
