@@ -44,6 +44,34 @@ class Database(Protocol):
         """
         ...
 
+    def submit[T](self, work: Callable[[], Work[T]], done: "Callable[[Outcome[T]], None]") -> None:
+        """Queue a unit of work without waiting: `done` is called once, in the event loop, with what became of it.
+
+        Raises StoreError when the store is closed. For batches on the hot path, where a future a row would cost more than the row.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done[T]:
+    """A unit of work is durable; this is its result."""
+
+    result: T
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A unit of work left nothing; this is why."""
+
+    error: Exception
+
+
+type Outcome[T] = Done[T] | Failed
+
 
 class StoreError(Exception):
     """The store could not do what was asked: disk full, locked, corrupt, closed. The message says which, and the remedy."""
+
+
+class ConstraintError(StoreError):
+    """A row contradicts what is kept already (its id exists, say). The store itself is well."""
