@@ -1,0 +1,94 @@
+"""The local feed: alerts for the developer or security person at this machine (`/api/alerts`)."""
+
+import re
+from collections.abc import Mapping
+
+from aiohttp import web
+from pydantic import Field
+
+from alerting.alert import Alert
+from alerting.kinds import LOCAL_TYPES, local_selections
+from api import params
+from api.bodies import Body, read_body
+from api.errors import ApiError, json_response
+from api.route import Ask, Route
+from api.scopes import Scope
+from api.times import unix_seconds
+
+NEWEST = 1000
+"""How many alerts one answer holds, and how many it holds when no limit is given."""
+DEEPEST = 1_000_000
+_ID = re.compile(r"alert_([1-9][0-9]{0,17})")
+
+
+class Dismissal(Body):
+    """Which alert to dismiss."""
+
+    id: str
+
+
+class ConfigChange(Body):
+    """What to change of the feed's settings; what is not given stays."""
+
+    toggles: Mapping[str, bool] = {}
+    retention_days: int | None = Field(default=None, ge=1, le=3650)
+
+
+async def list_alerts(ask: Ask) -> web.Response:
+    """Answer `GET /api/alerts`: newest first."""
+    request = ask.request
+    kinds = local_selections(params.choice(request, "type", LOCAL_TYPES))
+    dismissed = params.flag(request, "dismissed")
+    limit = params.integer(request, "limit", default=NEWEST, least=1, most=NEWEST)
+    skip = params.integer(request, "skip", default=0, least=0, most=DEEPEST)
+    alerts = await ask.services.alerts.list(kinds=kinds, dismissed=dismissed, limit=limit, skip=skip)
+    return json_response({"alerts": [_as_json(alert) for alert in alerts]})
+
+
+async def dismiss(ask: Ask) -> web.Response:
+    """Answer `POST /api/alerts/dismiss`; again is a success too."""
+    body = await read_body(ask.request, Dismissal)
+    match = _ID.fullmatch(body.id)
+    if not match or not await ask.services.alerts.dismiss(int(match[1]), actor=ask.who.name, feed="local"):
+        raise ApiError(404, "alert not found")
+    return json_response({"success": True})
+
+
+async def get_config(ask: Ask) -> web.Response:
+    """Answer `GET /api/alerts/config`."""
+    return json_response(await _config(ask))
+
+
+async def put_config(ask: Ask) -> web.Response:
+    """Answer `PUT /api/alerts/config` with the settings as they are after the change."""
+    body = await read_body(ask.request, ConfigChange)
+    unknown = sorted(set(body.toggles) - set(LOCAL_TYPES))
+    if unknown:
+        raise ApiError(400, f"toggles: unknown type {unknown[0][:100]}; use {', '.join(LOCAL_TYPES)}")
+    await ask.services.alerts.set_local_settings(toggles=body.toggles, retention_days=body.retention_days, actor=ask.who.name)
+    return json_response(await _config(ask))
+
+
+ROUTES = (
+    Route(method="GET", path="/api/alerts", handler=list_alerts, scope=Scope.ALERTS_READ, feed="local"),
+    Route(method="POST", path="/api/alerts/dismiss", handler=dismiss, scope=Scope.ALERTS_WRITE, feed="local"),
+    Route(method="GET", path="/api/alerts/config", handler=get_config, scope=Scope.ALERTS_READ, feed="local"),
+    Route(method="PUT", path="/api/alerts/config", handler=put_config, scope=Scope.CONFIG_WRITE, feed="local"),
+)
+
+
+async def _config(ask: Ask) -> dict[str, object]:
+    settings = await ask.services.alerts.local_settings()
+    return {"toggles": {name: settings.toggles[name] for name in LOCAL_TYPES}, "retention_days": settings.retention_days}
+
+
+def _as_json(alert: Alert) -> dict[str, str | int | bool | None]:
+    return {
+        "id": alert.local_id,
+        "type": alert.local_type,
+        "severity": alert.local_severity,
+        "service": alert.subject.service or "all",
+        "message": alert.message,
+        "timestamp": unix_seconds(alert.created_at),
+        "dismissed": alert.resolved_at is not None,
+    }

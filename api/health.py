@@ -1,0 +1,50 @@
+"""What watches the gateway from outside: `/healthz`, `/readyz`, `/metrics`, and `/`, which says where things are."""
+
+from aiohttp import web
+from prometheus_client import exposition
+
+from api.errors import json_response
+from api.route import Ask, Route
+from api.scopes import Scope
+
+
+async def index(ask: Ask) -> web.Response:
+    """Answer `GET /` with the feeds and what is around them."""
+    feeds = {"local": "/api/alerts"}
+    return json_response(
+        {
+            "name": "tollwatch",
+            "version": ask.services.status().version,
+            "feeds": {name: path for name, path in feeds.items() if name in ask.services.settings.feeds},
+            "calls": "/api/calls",
+            "status": "/api/status",
+            "spend": "/api/spend",
+            "login": "/api/auth/login",
+            "health": ["/healthz", "/readyz", "/metrics"],
+        }
+    )
+
+
+async def healthz(_ask: Ask) -> web.Response:
+    """Answer `GET /healthz`: the process runs and answers."""
+    return json_response({"status": "ok"})
+
+
+async def readyz(ask: Ask) -> web.Response:
+    """Answer `GET /readyz`: 200 when calls may be sent through this gateway, else 503 with the reasons."""
+    status = ask.services.status()
+    return json_response({"ready": status.ready, "reasons": list(status.reasons)}, status=200 if status.ready else 503)
+
+
+async def metrics(ask: Ask) -> web.Response:
+    """Answer `GET /metrics` in the Prometheus text format. It carries counts and sums, no caller, prompt or key."""
+    encode, content_type = exposition.choose_encoder(ask.request.headers.get("Accept", ""))
+    return web.Response(body=encode(ask.services.registry), headers={"Content-Type": content_type})
+
+
+ROUTES = (
+    Route(method="GET", path="/", handler=index, scope=None),
+    Route(method="GET", path="/healthz", handler=healthz, scope=None),
+    Route(method="GET", path="/readyz", handler=readyz, scope=None),
+    Route(method="GET", path="/metrics", handler=metrics, scope=Scope.ALERTS_READ, public_on_loopback=True),
+)

@@ -1,0 +1,67 @@
+"""What happens round every request: the guards before it, the feed's words for what failed, the security headers after it."""
+
+from collections.abc import Sequence
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from api.errors import ApiError, error_response, feed_of, from_http
+from api.guards import check_content_type, check_host, check_origin
+from storage.database import StoreError
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Server": "tollwatch",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+_log = structlog.get_logger(__name__)
+
+
+def outer(configured_hosts: Sequence[str]) -> Middleware:
+    """Return the one middleware of the API."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            _guard(request, configured_hosts)
+            response = await handler(request)
+        except ApiError as error:
+            response = error_response(error)
+        except web.HTTPException as error:
+            response = error_response(from_http(error))
+        except StoreError:
+            _log.exception("api_store_failed", method=request.method, path=request.path)
+            response = error_response(ApiError(500, "database error"))
+        except Exception:  # noqa: BLE001 - whatever a handler raised, the client gets the body of its feed and the log the trace, once
+            _log.exception("api_failed", method=request.method, path=request.path)
+            response = error_response(ApiError(500, "internal error"))
+        return _dressed(request, response)
+
+    return middleware
+
+
+def _guard(request: web.Request, configured_hosts: Sequence[str]) -> None:
+    port = _port(request)
+    check_host(request, port=port, configured=configured_hosts)
+    check_origin(request, port=port, configured=configured_hosts)
+    check_content_type(request)
+
+
+def _port(request: web.Request) -> int:
+    """Return the port that the request came in by; 0, which no Host names, once the connection is gone."""
+    name = request.get_extra_info("sockname")
+    return int(name[1]) if isinstance(name, tuple) else 0
+
+
+def _dressed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    response.headers.update(_HEADERS)
+    if feed := feed_of(request.path):
+        response.headers["X-Alert-Feed"] = feed
+    return response

@@ -1,0 +1,26 @@
+"""What the handlers work with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from alerting.book import AlertBook
+from api.access import Access
+from api.settings import ApiSettings
+from api.status import Status
+from api.times import Clock
+from metering.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of the running gateway that the API shows."""
+
+    access: Access
+    alerts: AlertBook
+    ledger: Ledger
+    status: Callable[[], Status]
+    settings: ApiSettings
+    registry: CollectorRegistry
+    now: Clock
