@@ -1,0 +1,216 @@
+"""The store of alerts: every finding recorded, every change of an alert kept."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import cast
+
+from alerting import endings, episodes, listing, toggles
+from alerting.alert import Alert, AlertAction, Change, HistoryEntry, RecordedAlert, from_row
+from alerting.finding import AlertKind, Occurrence, Severity
+from alerting.kinds import Selection
+from alerting.listing import AlertCounts, Page
+from alerting.pending import Cleared, Pending, Step
+from alerting.settings import AlertingSettings
+from alerting.toggles import AlertToggles
+from storage.database import Database, StoreError, Work
+from storage.times import from_micros
+
+type Clock = Callable[[], datetime]
+
+FLUSH_AFTER = 0.05
+RETRY_AFTER = 1.0
+
+
+class AlertBook:
+    """Alerts in the store. What is enqueued is written within 50 ms; `drain` waits for it."""
+
+    def __init__(self, database: Database, *, org_id: str, settings: AlertingSettings, now: Clock) -> None:
+        self._database = database
+        self._org_id = org_id
+        self._settings = settings
+        self._now = now
+        self._merge = settings.dedup == "episode"
+        self._pending = Pending()
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self.last_error: StoreError | None = None
+        """Why enqueued findings still wait; None when the last write succeeded."""
+
+    # --- findings in ---------------------------------------------------------------------------------------------------
+
+    def work(self, occurrences: Sequence[Occurrence]) -> Work[list[RecordedAlert]]:
+        """Return the unit of work that records these findings, to share another's transaction."""
+        groups = episodes.grouped(occurrences, merge=self._merge)
+        return episodes.record(groups, org_id=self._org_id, expire_after=self._settings.expire_after)
+
+    async def record(self, occurrences: Sequence[Occurrence]) -> list[RecordedAlert]:
+        """Record these findings, durably when it returns."""
+        groups = episodes.grouped(occurrences, merge=self._merge)
+        return await self._database.write(lambda: episodes.record(groups, org_id=self._org_id, expire_after=self._settings.expire_after))
+
+    def enqueue(self, occurrences: Sequence[Occurrence]) -> None:
+        """Record these findings soon; identical ones are merged before they are written."""
+        for occurrence in occurrences:
+            if not occurrence.finding.silent:
+                self._pending.add(occurrence, episodes.identity(occurrence, merge=self._merge))
+        self._schedule(FLUSH_AFTER)
+
+    def enqueue_clear(self, fingerprint: str) -> None:
+        """End the episode of a condition soon, in order with what is enqueued."""
+        self._pending.clear(fingerprint)
+        self._schedule(FLUSH_AFTER)
+
+    async def drain(self) -> None:
+        """Write all that is enqueued; raise StoreError (and keep it) when the store cannot."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing:
+            await asyncio.wait({self._writing})
+        while self._pending:
+            await self._write_pending()
+
+    def _schedule(self, delay: float) -> None:
+        if self._pending and self._timer is None and self._writing is None:
+            self._timer = asyncio.get_running_loop().call_later(delay, self._start_writing)
+
+    def _start_writing(self) -> None:
+        self._timer = None
+        # Not asyncio.create_task: the book itself holds the task, drain() waits for it, and it ends by itself.
+        self._writing = asyncio.get_running_loop().create_task(self._write_soon())
+
+    async def _write_soon(self) -> None:
+        delay = FLUSH_AFTER
+        try:
+            await self._write_pending()
+        except StoreError:
+            delay = RETRY_AFTER
+        finally:
+            self._writing = None
+            self._schedule(delay)
+
+    async def _write_pending(self) -> None:
+        steps = self._pending.take()
+        if not steps:
+            return
+        try:
+            await self._database.write(lambda: self._steps(steps))
+        except StoreError as error:
+            self._pending.put_back(steps)
+            self.last_error = error
+            raise
+        self.last_error = None
+
+    def _steps(self, steps: Sequence[Step]) -> Work[None]:
+        for step in steps:
+            if isinstance(step, Cleared):
+                yield from episodes.clear(step.fingerprint, at=self._now(), resolution=AlertAction.CONDITION_CLEARED)
+            else:
+                yield from episodes.record([step], org_id=self._org_id, expire_after=self._settings.expire_after)
+
+    # --- questions -----------------------------------------------------------------------------------------------------
+
+    async def list(
+        self,
+        *,
+        kinds: Sequence[AlertKind | Selection] | None = None,
+        dismissed: bool | None = None,
+        severity: Severity | None = None,
+        limit: int = 1000,
+        skip: int = 0,
+        after: int | None = None,
+    ) -> Sequence[Alert]:
+        """Return alerts, newest first. `dismissed`: only the resolved (True) or unresolved (False); `after`: only below this seq."""
+        page = Page(kinds=kinds, dismissed=dismissed, severity=severity, limit=limit, skip=skip, after=after)
+        question = listing.select(page)
+        return [from_row(row) for row in await self._database.read(question.text, question.params)]
+
+    async def get(self, key: int | str) -> Alert | None:
+        """Return the alert of a `seq` (int) or an `id` (str)."""
+        rows = await self._database.read(listing.BY_SEQ if isinstance(key, int) else listing.BY_ID, (key,))
+        return from_row(rows[0]) if rows else None
+
+    async def history(self, seq: int) -> Sequence[HistoryEntry]:
+        """Return every change of an alert, oldest first."""
+        return [
+            HistoryEntry(
+                at=from_micros(cast("int", at)),
+                action=AlertAction(cast("str", event)),
+                actor=cast("str", actor),
+                feed=cast("str | None", feed),
+                note=cast("str | None", note),
+            )
+            for at, event, actor, feed, note in await self._database.read(listing.HISTORY_OF, (seq,))
+        ]
+
+    async def counts(self) -> AlertCounts:
+        """Return how many alerts stand where."""
+        unresolved = [cast("tuple[str, int, int]", row) for row in await self._database.read(listing.COUNTS)]
+        resolved = await self._database.read(listing.RESOLVED_COUNT)
+        acknowledged = sum(row[2] for row in unresolved)
+        return AlertCounts(
+            open=sum(row[1] for row in unresolved) - acknowledged,
+            acknowledged=acknowledged,
+            resolved=cast("int", resolved[0][0]),
+            by_severity={Severity(row[0]): row[1] for row in unresolved},
+        )
+
+    # --- changes by people ---------------------------------------------------------------------------------------------
+
+    async def view(self, seq: int, *, actor: str, feed: str | None) -> Change:
+        """Note that somebody looked at an alert; the first time stays."""
+        at = self._now()
+        return await self._database.write(lambda: endings.view(seq, at=at, actor=actor, feed=feed))
+
+    async def acknowledge(self, seq: int, *, actor: str, feed: str | None, note: str | None = None) -> Change:
+        """Acknowledge an alert."""
+        at = self._now()
+        return await self._database.write(lambda: endings.acknowledge(seq, at=at, actor=actor, feed=feed, note=note))
+
+    async def resolve(self, seq: int, *, actor: str, feed: str | None, note: str | None = None) -> Change:
+        """Resolve an alert; a recurrence opens a new episode."""
+        at = self._now()
+        return await self._database.write(lambda: endings.resolve(seq, at=at, actor=actor, feed=feed, note=note))
+
+    async def dismiss(self, seq: int, *, actor: str, feed: str | None) -> bool:
+        """Resolve an alert and mute its fingerprint; True when there is such an alert, however it stands."""
+        at = self._now()
+        return (await self._database.write(lambda: endings.dismiss(seq, at=at, actor=actor, feed=feed))).found
+
+    # --- changes by time -----------------------------------------------------------------------------------------------
+
+    async def clear(self, fingerprint: str, *, resolution: AlertAction = AlertAction.CONDITION_CLEARED) -> bool:
+        """End the open episode of a fingerprint whose condition is over; True when there was one."""
+        await self.drain()
+        at = self._now()
+        return await self._database.write(lambda: episodes.clear(fingerprint, at=at, resolution=resolution))
+
+    async def expire(self, now: datetime) -> int:
+        """End the episodes whose time has come; return how many. To be called at start and every minute."""
+        await self.drain()
+        return await self._database.write(lambda: endings.expire(at=now, expire_after=self._settings.expire_after))
+
+    async def prune(self, now: datetime) -> int:
+        """Delete the resolved alerts that outlived their retention, in batches; return how many. To be called daily."""
+        before = now - timedelta(days=(await self.toggles()).retention_days)
+        deleted = 0
+        while batch := await self._database.write(lambda: endings.prune(before=before)):
+            deleted += batch
+        return deleted
+
+    # --- choices -------------------------------------------------------------------------------------------------------
+
+    async def toggles(self) -> AlertToggles:
+        """Return which types of the local feed are raised, and how long alerts are kept."""
+        return toggles.from_rows(await self._database.read(toggles.READ), retention_days=self._settings.retention_days)
+
+    async def set_toggles(
+        self, *, changes: Mapping[str, bool] | None = None, retention_days: int | None = None, actor: str
+    ) -> AlertToggles:
+        """Change some of the choices and return them all; raise ValueError when one is unknown or out of range."""
+        wanted = toggles.checked(changes or {}, retention_days)
+        at = self._now()
+        if wanted:
+            await self._database.write(lambda: toggles.write(wanted, at=at, actor=actor))
+        return await self.toggles()

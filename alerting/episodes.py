@@ -1,0 +1,230 @@
+"""How findings become alerts in the store: one statement decides whether a finding is new, again, or muted."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import cast
+from uuid import uuid4
+
+import orjson
+
+from alerting.alert import AlertAction, RecordedAlert
+from alerting.finding import AlertKind, Occurrence, Subject
+from alerting.fingerprint import fingerprint
+from alerting.kinds import KINDS, Ends, local_type
+from storage.database import Many, Sql, Value, Work
+from storage.ids import uuid7
+from storage.times import to_micros
+
+TOGGLE_PREFIX = "toggle."
+SYSTEM = "system"
+"""The actor of what no person did."""
+
+_RANK = "CASE {0}.severity WHEN 'critical' THEN 4 WHEN 'high' THEN 3 WHEN 'medium' THEN 2 ELSE 1 END"
+
+_OPEN_OR_RAISE = f"""
+INSERT INTO alerts (id, org_id, kind, severity, title, message, fingerprint, subject, action, evidence, metadata, occurrence_count,
+                    first_seen_at, last_seen_at, created_at, updated_at, expires_at)
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{{}}', ?, ?, ?, ?, ?, ?
+WHERE NOT EXISTS (SELECT 1 FROM alert_settings WHERE name = ? AND value = 'false')
+  AND NOT EXISTS (SELECT 1 FROM alert_mutes WHERE fingerprint = ? AND (? = 1 OR quiet_since_at > ?))
+ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO UPDATE SET
+    occurrence_count = alerts.occurrence_count + excluded.occurrence_count,
+    severity = CASE WHEN {_RANK.format("excluded")} > {_RANK.format("alerts")} THEN excluded.severity ELSE alerts.severity END,
+    message = excluded.message,
+    action = excluded.action,
+    evidence = excluded.evidence,
+    last_seen_at = CASE WHEN excluded.last_seen_at > alerts.last_seen_at THEN excluded.last_seen_at ELSE alerts.last_seen_at END,
+    updated_at = excluded.updated_at
+RETURNING seq, id, occurrence_count
+"""  # noqa: S608  # only constants of this module are put together
+
+_STILL_MUTED = """
+UPDATE alert_mutes SET quiet_since_at = ?
+WHERE fingerprint = ? AND (? = 1 OR quiet_since_at > ?)
+  AND NOT EXISTS (SELECT 1 FROM alert_settings WHERE name = ? AND value = 'false')
+RETURNING alert_seq
+"""
+
+_RAISE_DISMISSED = """
+UPDATE alerts SET occurrence_count = occurrence_count + ?, last_seen_at = ?, updated_at = ? WHERE seq = ?
+RETURNING id, occurrence_count
+"""
+
+_DETECTIONS = """
+INSERT INTO detections (id, alert_seq, call_id, detected_at, action, message, evidence)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
+HISTORY = "INSERT INTO alert_history (alert_seq, at, event, actor, feed, note) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One finding, ready to be written under its alert."""
+
+    id: str
+    call_id: str | None
+    at: int
+    action: str
+    message: str
+    evidence: str
+
+
+@dataclass(slots=True)
+class Group:
+    """Findings of one episode that are written together."""
+
+    fingerprint: str
+    first_at: int
+    latest: Occurrence
+    count: int
+    detections: list[Detection]
+
+
+def detection(occurrence: Occurrence) -> Detection:
+    """Return the row of one finding."""
+    return Detection(
+        id=str(uuid7(occurrence.at)),
+        call_id=occurrence.call_id,
+        at=to_micros(occurrence.at),
+        action=occurrence.taken.value,
+        message=occurrence.finding.message,
+        evidence=orjson.dumps(dict(occurrence.finding.evidence)).decode(),
+    )
+
+
+def identity(occurrence: Occurrence, *, merge: bool) -> str:
+    """Return the fingerprint of a finding; where findings are not merged, each of an event kind gets its own."""
+    base = fingerprint(occurrence.finding.kind, occurrence.finding.episode)
+    if merge or KINDS[occurrence.finding.kind].ends is Ends.CONDITION:
+        return base
+    return f"{base}:{uuid4().hex}"
+
+
+def grouped(occurrences: Sequence[Occurrence], *, merge: bool) -> list[Group]:
+    """Return the findings by episode, in the order in which the episodes first appear; silent ones are left out."""
+    groups: dict[str, Group] = {}
+    for occurrence in occurrences:
+        if not occurrence.finding.silent:
+            add(groups, occurrence, identity(occurrence, merge=merge))
+    return list(groups.values())
+
+
+def add(groups: dict[str, Group], occurrence: Occurrence, key: str) -> None:
+    """Count one finding into its group."""
+    row = detection(occurrence)
+    if group := groups.get(key):
+        group.latest = occurrence
+        group.count += 1
+        group.detections.append(row)
+        return
+    groups[key] = Group(fingerprint=key, first_at=row.at, latest=occurrence, count=1, detections=[row])
+
+
+def record(groups: Sequence[Group], *, org_id: str, expire_after: timedelta) -> Work[list[RecordedAlert]]:
+    """Write findings under their alerts. A kind that is toggled off leaves nothing."""
+    recorded: list[RecordedAlert] = []
+    for group in groups:
+        alert_id = str(uuid7(group.latest.at))
+        alert = yield from _open_or_raise(group, alert_id, org_id=org_id, expire_after=expire_after)
+        alert = alert or (yield from _raise_dismissed(group, expire_after=expire_after))
+        if not alert:
+            continue
+        if alert.is_new:
+            yield Sql(HISTORY, (alert.seq, group.first_at, AlertAction.OPENED.value, SYSTEM, None, None))
+        yield Many(_DETECTIONS, [(d.id, alert.seq, d.call_id, d.at, d.action, d.message, d.evidence) for d in group.detections])
+        recorded.append(alert)
+    return recorded
+
+
+def _open_or_raise(group: Group, alert_id: str, *, org_id: str, expire_after: timedelta) -> Work[RecordedAlert | None]:
+    finding = group.latest.finding
+    at = to_micros(group.latest.at)
+    rows = yield Sql(
+        _OPEN_OR_RAISE,
+        (
+            alert_id,
+            org_id,
+            finding.kind.value,
+            finding.severity.value,
+            finding.title,
+            finding.message,
+            group.fingerprint,
+            subject_json(finding.subject),
+            group.latest.taken.value,
+            orjson.dumps([dict(finding.evidence)]).decode(),
+            group.count,
+            group.first_at,
+            at,
+            group.first_at,
+            at,
+            to_micros(finding.ends_at) if finding.ends_at else None,
+            _toggle(group.latest),
+            *_muted(group, expire_after),
+        ),
+    )
+    if not rows:
+        return None
+    seq, stored_id, count = rows[0]
+    return _recorded(group, seq=cast("int", seq), alert_id=cast("str", stored_id), count=cast("int", count), is_new=stored_id == alert_id)
+
+
+def _raise_dismissed(group: Group, *, expire_after: timedelta) -> Work[RecordedAlert | None]:
+    at = to_micros(group.latest.at)
+    rows = yield Sql(_STILL_MUTED, (at, *_muted(group, expire_after), _toggle(group.latest)))
+    if not rows:
+        return None
+    seq = cast("int", rows[0][0])
+    raised = yield Sql(_RAISE_DISMISSED, (group.count, at, at, seq))
+    alert_id, count = raised[0]
+    return _recorded(group, seq=seq, alert_id=cast("str", alert_id), count=cast("int", count), is_new=False, is_muted=True)
+
+
+def _recorded(group: Group, *, seq: int, alert_id: str, count: int, is_new: bool, is_muted: bool = False) -> RecordedAlert:
+    return RecordedAlert(
+        seq=seq,
+        id=alert_id,
+        kind=group.latest.finding.kind,
+        fingerprint=group.fingerprint,
+        occurrence_count=count,
+        is_new=is_new,
+        is_muted=is_muted,
+    )
+
+
+def _muted(group: Group, expire_after: timedelta) -> tuple[Value, ...]:
+    """Return the parameters of the mute test: fingerprint, whether only an ending lifts it, since when it must have recurred."""
+    until_ended = KINDS[group.latest.finding.kind].ends is not Ends.QUIET
+    return group.fingerprint, int(until_ended), to_micros(group.latest.at - expire_after)
+
+
+def _toggle(occurrence: Occurrence) -> str | None:
+    """Return the name of the setting that can switch this alert off; None for what the local feed does not show."""
+    finding = occurrence.finding
+    name = local_type(finding.kind, severity=finding.severity, taken=occurrence.taken)
+    return None if name is None else TOGGLE_PREFIX + name
+
+
+def subject_json(subject: Subject) -> str:
+    """Return the known fields of a subject as a JSON object."""
+    return orjson.dumps({name: value for name, value in asdict(subject).items() if value is not None}).decode()
+
+
+def clear(key: str, *, at: datetime, resolution: AlertAction) -> Work[bool]:
+    """End the open episode of a fingerprint, and its mute; True when there was one."""
+    yield Sql("DELETE FROM alert_mutes WHERE fingerprint = ?", (key,))
+    moment = to_micros(at)
+    rows = yield Sql(
+        "UPDATE alerts SET resolved_at = ?, resolved_by = ?, resolution = ?, updated_at = ? "
+        "WHERE fingerprint = ? AND resolved_at IS NULL RETURNING seq",
+        (moment, SYSTEM, resolution.value, moment, key),
+    )
+    for row in rows:
+        yield Sql(HISTORY, (row[0], moment, resolution.value, SYSTEM, None, None))
+    return bool(rows)
+
+
+def ends_by(ends: Ends) -> tuple[AlertKind, ...]:
+    """Return the kinds that end in this way."""
+    return tuple(row.kind for row in KINDS.values() if row.ends is ends)

@@ -1,0 +1,76 @@
+"""Questions to the alert book, as SQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alerting.alert import COLUMNS
+from alerting.finding import AlertKind, Severity
+from alerting.kinds import Selection
+from storage.database import Sql, Value
+
+COUNTS = """
+SELECT severity, COUNT(*), SUM(CASE WHEN acknowledged_at IS NULL THEN 0 ELSE 1 END)
+FROM alerts WHERE resolved_at IS NULL GROUP BY severity
+"""
+RESOLVED_COUNT = "SELECT COUNT(*) FROM alerts WHERE resolved_at IS NOT NULL"
+BY_SEQ = f"SELECT {COLUMNS} FROM alerts WHERE seq = ?"  # noqa: S608  # only constants are put together
+BY_ID = f"SELECT {COLUMNS} FROM alerts WHERE id = ?"  # noqa: S608  # the same
+HISTORY_OF = "SELECT at, event, actor, feed, note FROM alert_history WHERE alert_seq = ? ORDER BY seq"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertCounts:
+    """How many alerts stand where; `by_severity` counts those that are not resolved."""
+
+    open: int
+    acknowledged: int
+    resolved: int
+    by_severity: dict[Severity, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which alerts are asked for. Empty or None: no restriction."""
+
+    kinds: Sequence[AlertKind | Selection] | None = None
+    dismissed: bool | None = None
+    """Resolved in whatever way: what the local feed calls dismissed."""
+    severity: Severity | None = None
+    after: int | None = None
+    """Only those with a smaller `seq`: the next page after one that ended with it."""
+    limit: int
+    skip: int = 0
+
+
+def select(page: Page) -> Sql:
+    """Return the statement that answers with the page, newest first."""
+    where: list[str] = ["1 = 1"]
+    params: list[Value] = []
+    if page.kinds is not None:
+        where.append(_any_of(page.kinds, params))
+    if page.dismissed is not None:
+        where.append("resolved_at IS NOT NULL" if page.dismissed else "resolved_at IS NULL")
+    if page.severity is not None:
+        where.append("severity = ?")
+        params.append(page.severity.value)
+    if page.after is not None:
+        where.append("seq < ?")
+        params.append(page.after)
+    text = f"SELECT {COLUMNS} FROM alerts WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608  # values are bound
+    return Sql(text, (*params, page.limit, page.skip))
+
+
+def _any_of(kinds: Sequence[AlertKind | Selection], params: list[Value]) -> str:
+    """Return a condition that is true for alerts of any of these kinds, and bind its values."""
+    parts = [_one(kind if isinstance(kind, Selection) else Selection(kind=kind), params) for kind in kinds]
+    return f"({' OR '.join(parts)})" if parts else "1 = 0"
+
+
+def _one(selection: Selection, params: list[Value]) -> str:
+    params.append(selection.kind.value)
+    parts = ["kind = ?"]
+    for column, values in (("action", selection.actions), ("severity", selection.severities)):
+        if values:
+            parts.append(f"{column} IN ({', '.join('?' * len(values))})")
+            params.extend(value.value for value in values)
+    return " AND ".join(parts)

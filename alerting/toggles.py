@@ -1,0 +1,55 @@
+"""Which types of alert are raised, and how long alerts are kept: the choices made through the local feed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from alerting.episodes import TOGGLE_PREFIX
+from alerting.kinds import LOCAL_TYPES
+from storage.database import Row, Sql, Work
+from storage.times import to_micros
+
+RETENTION = "retention_days"
+LONGEST_RETENTION = 3650
+
+READ = "SELECT name, value FROM alert_settings"
+_WRITE = "INSERT INTO alert_settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, 'set', 'alerts config', ?)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertToggles:
+    """One switch for each type of the local feed, and the days that a resolved alert is kept."""
+
+    toggles: Mapping[str, bool]
+    retention_days: int
+
+
+def from_rows(rows: list[Row], *, retention_days: int) -> AlertToggles:
+    """Return the choices made, and the defaults where none was."""
+    stored = {cast("str", name): cast("str", value) for name, value in rows}
+    return AlertToggles(
+        toggles={name: stored.get(TOGGLE_PREFIX + name) != "false" for name in LOCAL_TYPES},
+        retention_days=int(stored.get(RETENTION, retention_days)),
+    )
+
+
+def checked(toggles: Mapping[str, bool], retention_days: int | None) -> dict[str, str]:
+    """Return the settings to write; raise ValueError with what is accepted when one is not."""
+    if unknown := sorted(set(toggles) - set(LOCAL_TYPES)):
+        raise ValueError(f"Cannot set toggle {unknown[0]!r}: there is no such alert type. Known: {', '.join(LOCAL_TYPES)}")
+    if retention_days is not None and not 1 <= retention_days <= LONGEST_RETENTION:
+        raise ValueError(f"Cannot keep alerts for {retention_days} days: give a number from 1 to {LONGEST_RETENTION}")
+    changes = {TOGGLE_PREFIX + name: "true" if on else "false" for name, on in toggles.items()}
+    if retention_days is not None:
+        changes[RETENTION] = str(retention_days)
+    return changes
+
+
+def write(changes: Mapping[str, str], *, at: datetime, actor: str) -> Work[None]:
+    """Keep the choices, and who made them."""
+    for name, value in changes.items():
+        yield Sql(_WRITE, (name, value))
+    yield Sql(_AUDIT, (to_micros(at), actor, json.dumps(dict(changes), sort_keys=True)))
