@@ -43,7 +43,10 @@ def sentences(error: ValidationError, raw: RawConfig, model: type[BaseModel]) ->
             best[path] = detail
     nested = [path for path in best if any(other != path and other[: len(path)] == path for other in best)]
     kept = {path: detail for path, detail in best.items() if path not in nested}
-    return [f"{raw.where(path)}: {_sentence(path, detail, raw, model)}" for path, detail in sorted(kept.items(), key=lambda item: _order(item[0], raw))]
+    return [
+        f"{raw.where(path)}: {_sentence(path, detail, raw, model)}"
+        for path, detail in sorted(kept.items(), key=lambda item: _order(item[0], raw))
+    ]
 
 
 def fields_at(model: type[BaseModel], path: KeyPath) -> dict[str, str]:

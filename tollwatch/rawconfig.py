@@ -116,7 +116,9 @@ def _read_file(raw: RawConfig, path: Path) -> None:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}. Correct the line; text with special signs needs quotes") from error
+        raise ConfigError(
+            f"{path}:{line}: not valid YAML: {error.problem}. Correct the line; text with special signs needs quotes"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
@@ -178,7 +180,9 @@ def _substituted(raw: RawConfig, value: Any, path: KeyPath, environ: Mapping[str
         kind, name = match.groups()
         if kind == "env":
             if name not in environ:
-                raise ConfigError(f"{raw.where(path)}: {dotted(path)} names the variable {name}, which is not set; set it, or write the value here")
+                raise ConfigError(
+                    f"{raw.where(path)}: {dotted(path)} names the variable {name}, which is not set; set it, or write the value here"
+                )
             return environ[name]
         try:
             return absolute(name).read_text(encoding="utf-8").strip()

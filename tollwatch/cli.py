@@ -1,0 +1,176 @@
+"""The command line: what can be asked; each answer lives in tollwatch.commands and is imported only when asked."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from tollwatch.exits import CommandError, Exit
+from tollwatch.rawconfig import ConfigError
+
+_EPILOG = "Exit codes: 0 ok, 1 error, 2 usage, 3 unhealthy, 4 blocked. Data is printed on stdout, everything else on stderr."
+_REST = "everything after -- is the command"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    head, tail = _split(given)
+    arguments = parser().parse_args(head)
+    arguments.rest = [*getattr(arguments, "rest", []), *tail]
+    try:
+        return int(_handler(arguments.handler)(arguments))
+    except CommandError as error:
+        return _failed(str(error), error.code)
+    except ConfigError as error:
+        return _failed(str(error), Exit.ERROR)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader (`head`, say) has seen enough
+        return Exit.OK
+    except KeyboardInterrupt:
+        return 130
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    if "--" not in argv:
+        return argv, []
+    at = argv.index("--")
+    return argv[:at], argv[at + 1 :]
+
+
+def _handler(name: str) -> Callable[[argparse.Namespace], int]:
+    module, _, function = name.partition(":")
+    found: Callable[[argparse.Namespace], int] = getattr(import_module(f"tollwatch.commands.{module}"), function)
+    return found
+
+
+def _failed(message: str, code: Exit) -> int:
+    from tollwatch.output import printable  # noqa: PLC0415  # only when something went wrong
+
+    for text in message.splitlines():
+        sys.stderr.write(f"tollwatch: {printable(text)}\n")
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the config file (default: $TOLLWATCH_CONFIG, ./config.yaml, ~/.config/tollwatch/config.yaml)",
+    )
+    read = argparse.ArgumentParser(add_help=False)
+    read.add_argument("--json", action="store_true", help="JSON instead of a table")
+    top = argparse.ArgumentParser(
+        prog="tollwatch",
+        description="A gateway beside your programs that meters, judges and bounds their calls to AI providers.",
+        epilog=_EPILOG,
+        parents=[common],
+    )
+    top.set_defaults(config=None, rest=[])
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(
+        group: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, handler: str, text: str, *, reads: bool = False
+    ) -> argparse.ArgumentParser:
+        made = group.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common, read] if reads else [common], epilog=_EPILOG
+        )
+        made.set_defaults(handler=handler)
+        return made
+
+    def group(name: str, text: str) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        return made.add_subparsers(metavar="ACTION", required=True)
+
+    init = add(commands, "init", "init:init", "make the data directory, the CA and a first config file")
+    init.add_argument("--no-config", action="store_true", help="write no config file")
+    add(commands, "run", "run:run", "run the gateway in the foreground")
+    _environment(add(commands, "exec", "environment:execute", "run a command with its AI calls going through the gateway"), executes=True)
+    _environment(
+        add(commands, "env", "environment:show", "print the variables that send a shell's programs through the gateway"), executes=False
+    )
+    doctor = add(commands, "doctor", "doctor:doctor", "prove the path through the gateway and name what would bypass it", reads=True)
+    doctor.add_argument(
+        "--probe", choices=["python", "node"], action="append", default=[], help="also run a small program of this kind through the gateway"
+    )
+
+    token = group("token", "API tokens")
+    create = add(token, "create", "token:create", "make a token; it is printed once", reads=True)
+    create.add_argument("--name", required=True)
+    create.add_argument(
+        "--scope", action="append", required=True, help="alerts:read, alerts:write, config:write or admin; may be given again"
+    )
+    create.add_argument("--expires", metavar="SPAN", help="for example 90d; without it the token has no end")
+    add(token, "ls", "token:ls", "list the tokens", reads=True)
+    add(token, "revoke", "token:revoke", "make a token useless at once").add_argument("name")
+
+    _alerts(group("alerts", "what is wrong"), add)
+    calls = group("calls", "the ledger, one row a call")
+    listed = add(calls, "ls", "calls:ls", "list calls, newest first", reads=True)
+    listed.add_argument("--limit", type=_positive, default=50)
+    listed.add_argument("--since", metavar="WHEN", help="a span back from now (24h) or a time (2026-01-31T10:00:00Z)")
+    add(calls, "show", "calls:show", "show one call", reads=True).add_argument("id")
+    tail = add(commands, "tail", "calls:tail", "print calls as they settle, until interrupted", reads=True)
+    tail.add_argument("--count", type=_positive, help="end after so many calls")
+    spend = add(commands, "spend", "spend:spend", "what was spent", reads=True)
+    spend.add_argument("period", nargs="?", choices=["daily", "weekly", "monthly"], default="daily")
+    spend.add_argument("--by", choices=["day", "provider", "model", "user", "service", "department"], default=None)
+
+    config = group("config", "the config file")
+    add(config, "show", "config:show", "print the config in force, defaults included", reads=True)
+    add(config, "validate", "config:validate_command", "check the config file", reads=True)
+    add(config, "schema", "config:schema", "print the JSON schema of the config file", reads=True)
+    add(config, "explain", "config:explain", "say what a key means", reads=True).add_argument("key", help="for example proxy.listen")
+
+    ca = group("ca", "the certificate authority of this machine")
+    add(ca, "show", "ca:show", "show the certificate", reads=True)
+    add(ca, "install", "ca:install", "make the system's store trust it")
+    add(ca, "uninstall", "ca:uninstall", "take it out of the system's store")
+    add(ca, "rotate", "ca:rotate", "make a new one (the gateway must not run)")
+    add(ca, "export", "ca:export", "print the certificate, never the key").add_argument(
+        "--out", type=Path, help="write it to this file instead"
+    )
+    add(commands, "reload", "run:reload", "make the running gateway read its config again")
+    add(commands, "version", "version:version", "print the version", reads=True)
+    return top
+
+
+def _alerts(alerts: "argparse._SubParsersAction[argparse.ArgumentParser]", add: Callable[..., argparse.ArgumentParser]) -> None:
+    listed = add(alerts, "ls", "alerts:ls", "list alerts, newest first", reads=True)
+    listed.add_argument("--kind", action="append", help="only this kind; may be given again")
+    listed.add_argument("--all", action="store_true", help="resolved and dismissed ones too")
+    listed.add_argument("--limit", type=_positive, default=50)
+    for name, handler, text in (
+        ("show", "alerts:show", "show one alert"),
+        ("ack", "alerts:ack", "acknowledge an alert"),
+        ("resolve", "alerts:resolve", "resolve an alert"),
+        ("dismiss", "alerts:dismiss", "resolve an alert and mute its recurrence"),
+    ):
+        one = add(alerts, name, handler, text, reads=name == "show")
+        one.add_argument("id", help="alert_12, or its UUID")
+        if name == "resolve":
+            one.add_argument("--note", default=None)
+
+
+def _environment(made: argparse.ArgumentParser, *, executes: bool) -> None:
+    made.add_argument("--user", help="who is charged, when the config reads proxy_auth")
+    made.add_argument("--agent", help="which agent is charged")
+    made.add_argument("--base-url", action="store_true", help="also point SDKs that read a base URL at the base-URL door")
+    made.add_argument("--bedrock-node", action="store_true", help="also point the AWS SDK for JavaScript at the base-URL door")
+    made.add_argument("--java", action="store_true", help="also set JAVA_TOOL_OPTIONS")
+    if executes:
+        made.add_argument("--no-check", action="store_true", help="do not ask first whether the gateway listens")
+        made.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND", help=_REST)
+        return
+    made.add_argument("--shell", choices=["bash", "zsh", "fish", "powershell", "dotenv"], default=None)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

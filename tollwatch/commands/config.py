@@ -1,0 +1,78 @@
+"""`config show|validate|schema|explain`."""
+
+from argparse import Namespace
+from typing import Any
+
+import yaml
+
+from tollwatch.config import Config, load_config, validate
+from tollwatch.configerrors import fields_at, section_keys
+from tollwatch.exits import CommandError, Exit
+from tollwatch.output import json_value, line
+from tollwatch.rawconfig import dotted, read_config, suggestion
+from tollwatch.reference import explanation
+
+
+def show(arguments: Namespace) -> int:
+    """Print the config in force."""
+    raw = read_config(arguments.config)
+    shown = _plain(validate(raw))
+    for path, origin in raw.origins.items():
+        if origin.startswith("${"):
+            _put(shown, path, origin)  # what stands behind a reference may be a secret
+    if arguments.json:
+        json_value(shown)
+        return Exit.OK
+    line(f"# {raw.path or 'no config file: all defaults'}")
+    line(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip())
+    return Exit.OK
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json", by_alias=True, fallback=str)
+
+
+def _put(shown: Any, path: tuple[str | int, ...], value: str) -> None:  # noqa: ANN401  # values of a config
+    for key in path[:-1]:
+        shown = shown[key]
+    shown[path[-1]] = value
+
+
+def validate_command(arguments: Namespace) -> int:
+    """Say whether the config can be used."""
+    raw = read_config(arguments.config)
+    config = validate(raw)
+    if arguments.json:
+        json_value({"valid": True, "file": str(raw.path) if raw.path else None})
+        return Exit.OK
+    line(
+        f"{raw.path or 'No config file (all defaults)'}: valid; mode {config.mode}, {len(config.rules)} rules, {len(config.budgets)} budgets"
+    )
+    return Exit.OK
+
+
+def schema(_arguments: Namespace) -> int:
+    """Print the JSON schema."""
+    json_value(Config.model_json_schema(by_alias=True))
+    return Exit.OK
+
+
+def explain(arguments: Namespace) -> int:
+    """Say what a key means, what it is now and what it is by default."""
+    path = tuple(part for part in arguments.key.split(".") if not part.isdecimal())
+    known = {dotted(key) for key in section_keys(Config)}
+    if dotted(path) not in known:
+        near = fields_at(Config, path[:-1])
+        raise CommandError(
+            f"There is no key {arguments.key}{suggestion(dotted(path), list(known)) if not near else suggestion(path[-1], list(near))}",
+            Exit.USAGE,
+        )
+    now: Any = _plain(load_config(arguments.config))
+    for key in path:
+        now = now.get(key) if isinstance(now, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # values of a config
+    text = explanation(path)
+    if arguments.json:
+        json_value({"key": dotted(path), "now": now, "explanation": text})
+        return Exit.OK
+    line(f"{dotted(path)}\n  {text.replace(chr(10), chr(10) + '  ')}\n  now: {now}")
+    return Exit.OK
