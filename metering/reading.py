@@ -38,6 +38,8 @@ class ReplyFacts:
     output_text: str = ""
     """The visible output, gathered only when no usage was reported: for estimates."""
     reported_cost_nano: int | None = None
+    service_tier: str | None = None
+    """The tier that served the call, as the provider says; it may differ from the one asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,127 @@
+"""Reads an answer as it passes, whole or streamed: keeps what can matter, and parses it only once the answer has ended."""
+
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from metering.providers.shapes import Json, load, obj
+from metering.reading import ReplyFacts
+from metering.streams import EventSplitter
+
+MAX_BODY = 64 << 20
+MAX_KEPT = 8 << 20
+"""Stream bytes kept to estimate from, in case that no usage comes."""
+
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_ERROR = re.compile(rb'"error"\s*:\s*[{"]')
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data", b"event", b"id", b"retry", b":")
+
+
+@dataclass(slots=True)
+class Events:
+    """What was kept of a stream of events."""
+
+    opening: list[bytes] = field(default_factory=list[bytes])
+    """The first two, then the first that has usage: they name the model."""
+    usages: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=4))
+    """The last ones that report usage."""
+    closing: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=4))
+    """The last ones."""
+    error: bytes | None = None
+    done: bool = False
+    """`[DONE]` was seen."""
+    kept: list[bytes] = field(default_factory=list[bytes])
+    """All, as far as they fit."""
+    size: int = 0
+
+    def add(self, event: bytes) -> None:
+        """Sort one event away; nothing is parsed here, since this runs once a chunk."""
+        if event == b"[DONE]":
+            self.done = True
+            return
+        if len(self.opening) < 2:
+            self.opening.append(event)
+        if _USAGE.search(event):
+            if not self.usages:
+                self.opening.append(event)
+            self.usages.append(event)
+        if self.error is None and _ERROR.search(event):
+            self.error = event
+        self.closing.append(event)
+        self.size += len(event)
+        if self.size <= MAX_KEPT:
+            self.kept.append(event)
+
+
+def parsed(events: "list[bytes] | deque[bytes]") -> list[Json]:
+    """Return the events that are JSON objects."""
+    return [found for event in events if (found := obj(load(event)))]
+
+
+class AnswerReader:
+    """Reads one answer: `read_body` makes facts of a whole JSON document, `read_events` of a stream of events."""
+
+    __slots__ = ("_body", "_content_type", "_events", "_head", "_read_body", "_read_events", "_size", "_splitter")
+
+    def __init__(
+        self,
+        *,
+        content_type: str | None,
+        read_body: Callable[[object], ReplyFacts],
+        read_events: Callable[[Events], ReplyFacts],
+    ) -> None:
+        self._content_type = (content_type or "").lower()
+        self._read_body = read_body
+        self._read_events = read_events
+        self._head = b""
+        self._body: list[bytes] | None = None
+        self._size = 0
+        self._splitter: EventSplitter | None = None
+        self._events = Events()
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        if self._splitter is not None:
+            for event in self._splitter.feed(data):
+                self._events.add(event)
+        elif self._body is not None:
+            self._keep(data)
+        else:
+            self._begin(data)
+
+    def finish(self) -> ReplyFacts:
+        """Return what the answer said."""
+        if self._splitter is None and self._body is None:
+            self._settle_on(self._head)
+        if self._splitter is not None:
+            for event in self._splitter.finish():
+                self._events.add(event)
+            return self._read_events(self._events)
+        body = b"".join(self._body or ())
+        self._body = []
+        return self._read_body(load(body) if self._size <= MAX_BODY else None)
+
+    def _begin(self, data: bytes) -> None:
+        self._head += data
+        if len(self._head) < len(_BOM) and _BOM.startswith(self._head):
+            return
+        self._head = self._head.removeprefix(_BOM).lstrip()
+        if self._head.startswith(_FIELDS) or not any(name.startswith(self._head) for name in _FIELDS):
+            self._settle_on(self._head)
+
+    def _settle_on(self, start: bytes) -> None:
+        looks_like_events = start.startswith(_FIELDS)
+        if start[:1] in {b"{", b"["} or ("json" in self._content_type and not looks_like_events):
+            self._body = []
+        else:
+            self._splitter = EventSplitter()
+        self._head = b""
+        if start:
+            self.feed(start)
+
+    def _keep(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._body is not None and self._size <= MAX_BODY:
+            self._body.append(data)

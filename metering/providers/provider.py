@@ -1,0 +1,42 @@
+"""One AI provider: how it is named, and where it is reached."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Dialect(StrEnum):
+    """Whose error shape a provider's clients understand."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+    BEDROCK = "bedrock"
+    COHERE = "cohere"
+    MISTRAL = "mistral"
+    OLLAMA = "ollama"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A provider as the catalog knows it.
+
+    `id` is the OpenTelemetry GenAI id, `name` the short name (the default `service`). `hosts` are globs. `prefix` is its place on the
+    base-URL door and `upstream` where that leads. `roots` are the path beginnings of its API: a path without any gets the first one.
+    `ai_paths`, for hosts that also serve other things, are parts of a path that make it an AI call.
+    """
+
+    id: str
+    name: str
+    hosts: tuple[str, ...]
+    prefix: str | None = None
+    upstream: str | None = None
+    dialect: Dialect = Dialect.OPENAI
+    roots: tuple[str, ...] = ()
+    ai_paths: tuple[str, ...] = ()
+
+
+def host_pattern(glob: str) -> re.Pattern[str]:
+    """Return the pattern of a host glob: `*` stands for one or more characters of a host name, dots included."""
+    return re.compile("[a-z0-9_.-]+".join(re.escape(part) for part in glob.lower().split("*")))

@@ -1,0 +1,165 @@
+"""What the request bodies of all formats have in common: typed fields, and the text in content parts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import orjson
+
+from metering.call import Prompt
+from metering.providers.shapes import Json
+
+_MEDIA_TYPES = frozenset(
+    {
+        "image",
+        "image_url",
+        "input_image",
+        "input_audio",
+        "audio",
+        "file",
+        "input_file",
+        "document",
+        "video_url",
+        "video",
+        "computer_screenshot",
+    }
+)
+_TEXT_KEYS = (
+    "text",
+    "input_text",
+    "output_text",
+    "refusal",
+    "thinking",
+    "reasoning",
+    "content",
+    "output",
+    "arguments",
+    "name",
+    "title",
+    "context",
+    "query",
+    "summary",
+    "suffix",
+)
+_DEEPEST = 32
+
+
+def integer(body: Json, *names: str, least: int = 0) -> int | None:
+    """Return the first of the fields that is given; ValueError unless it is a whole number of at least `least`."""
+    for name in names:
+        value = body.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"`{name}` must be a whole number of at least {least}")
+        return value
+    return None
+
+
+def output_cap(body: Json, *names: str) -> int | None:
+    """Return the first output cap that is given; a negative one is none (local servers write -1 for no limit)."""
+    cap = integer(body, *names, least=-(1 << 63))
+    return None if cap is None or cap < 0 else cap
+
+
+def flag(body: Json, name: str) -> bool:
+    """Return a true or false field; ValueError for anything else."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be true or false")
+    return bool(value)
+
+
+def string(body: Json, name: str) -> str | None:
+    """Return a text field; ValueError for anything else."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a string")
+    return value or None
+
+
+def sequence(body: Json, name: str) -> Sequence[object]:
+    """Return a list field, empty when it is not given; ValueError for anything else."""
+    value = body.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ValueError(f"`{name}` must be a list")  # noqa: TRY004  # all that is wrong with a request is a ValueError
+    return cast("Sequence[object]", value)
+
+
+def mapping(value: object, where: str) -> Json:
+    """Return an object; ValueError for anything else."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} must be an object")  # noqa: TRY004  # the same
+    return cast("Json", value)
+
+
+def compact(*parts: object) -> bytes:
+    """Return tool definitions and schemas as one compact JSON document a part, as they are counted."""
+    return b"\n".join(orjson.dumps(part) for part in parts if part)
+
+
+def tool_names(tools: Sequence[object]) -> tuple[str, ...]:
+    """Return the names of the defined tools; a tool without a name goes by its type (`web_search`)."""
+    return tuple(name for tool in tools if (name := _tool_name(mapping(tool, "each of `tools`"))))
+
+
+def _tool_name(tool: Json) -> str | None:
+    function = tool.get("function")
+    for name in (cast("Json", function).get("name") if isinstance(function, Mapping) else None, tool.get("name"), tool.get("type")):
+        if isinstance(name, str) and name:
+            return name
+    return None
+
+
+@dataclass(slots=True)
+class PromptBuilder:
+    """Gathers the text of a prompt, part by part."""
+
+    system: list[str] = field(default_factory=list[str])
+    texts: list[str] = field(default_factory=list[str])
+    tools: bytes = b""
+    messages: int = 0
+    media: int = 0
+
+    def add(self, content: object, *, system: bool = False) -> None:
+        """Take the text of a string, a content part, or a list of these; images, audio and documents are counted, not read."""
+        into = self.system if system else self.texts
+        into.extend(self._texts(content, 0))
+
+    def _texts(self, content: object, depth: int) -> Iterator[str]:
+        if depth > _DEEPEST:
+            raise ValueError(f"the content is nested more than {_DEEPEST} levels deep")
+        if isinstance(content, str):
+            if content:
+                yield content
+        elif isinstance(content, list):
+            for part in cast("list[object]", content):
+                yield from self._texts(part, depth + 1)
+        elif isinstance(content, dict):
+            yield from self._part(cast("Json", content), depth)
+        elif content is not None:
+            raise ValueError("content must be text, a part or a list of parts")
+
+    def _part(self, part: Json, depth: int) -> Iterator[str]:
+        if part.get("type") in _MEDIA_TYPES:
+            self.media += 1
+            yield from self._document_text(part)
+            return
+        for key in _TEXT_KEYS:
+            value = part.get(key)
+            if isinstance(value, str | list | dict):
+                yield from self._texts(value, depth + 1)
+        if isinstance(part.get("input"), dict | list):
+            yield orjson.dumps(part["input"]).decode()
+
+    def _document_text(self, part: Json) -> Iterator[str]:
+        """Yield the text of a plain-text document (Anthropic `source: {type: text}`): it is prompt like any other."""
+        source = part.get("source")
+        if isinstance(source, Mapping) and cast("Json", source).get("type") in {"text", "content"}:
+            yield from self._texts(cast("Json", source).get("data") or cast("Json", source).get("content"), 1)
+
+    def build(self) -> Prompt:
+        """Return the prompt."""
+        return Prompt(system=tuple(self.system), texts=tuple(self.texts), tools=self.tools, messages=self.messages, media=self.media)

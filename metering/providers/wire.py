@@ -1,0 +1,50 @@
+"""What a wire format can do: read the request of a call, and read its answer as it passes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from metering.call import Prompt
+from metering.reading import ReplyFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFacts:
+    """What the body of a request says, read once at the edge."""
+
+    model: str | None
+    streamed: bool
+    max_output_tokens: int | None
+    choices: int
+    prompt: Prompt
+    tools: tuple[str, ...]
+    service_tier: str | None
+
+
+class ReplyReader(Protocol):
+    """Reads one answer while it passes; it never delays a byte, since it only sees a copy."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next identity-decoded bytes, split anywhere."""
+        ...
+
+    def finish(self) -> ReplyFacts:
+        """Return what the answer said; call it once, also after the answer broke off."""
+        ...
+
+
+class WireFormat(Protocol):
+    """How one provider API writes calls, replies and stream events."""
+
+    @property
+    def name(self) -> str:
+        """The name that stands in the ledger, for example `openai.chat`."""
+        ...
+
+    def read_request(self, body: Mapping[str, object]) -> RequestFacts:
+        """Return what the request asks for; ValueError(reason) for a body that has no meaning in this format."""
+        ...
+
+    def reader(self, *, provider: str, content_type: str | None) -> ReplyReader:
+        """Return a reader for one answer of `provider` (an OpenTelemetry id: some deviate in what their counts include)."""
+        ...
