@@ -1,0 +1,84 @@
+"""Reads of the ledger: its rows page by page, and its sums."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from metering.ledger_rows import COLUMNS, LedgerRow
+from metering.spend import SpendBy, SpendRow, spend_query, spend_row
+from storage.database import Database, Value
+from storage.times import to_micros
+
+type Filters = Mapping[str, str | None]
+
+_FILTERS = {
+    "provider": "provider = ?",
+    "model": "? IN (request_model, response_model)",
+    "user": '"user" = ?',
+    "verdict": "verdict = ?",
+    "state": "state = ?",
+    "service": "service = ?",
+}
+_AFTER = "(started_at, id) > (SELECT started_at, id FROM calls WHERE id = ?)"
+_BEFORE = "(started_at, id) < (SELECT started_at, id FROM calls WHERE id = ?)"
+
+
+class LedgerReads:
+    """What can be asked of a ledger without writing to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def rows(  # noqa: PLR0913 - one filter a column
+        self,
+        *,
+        after: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        newest_first: bool = False,
+        provider: str | None = None,
+        model: str | None = None,
+        user: str | None = None,
+        verdict: str | None = None,
+        state: str | None = None,
+        service: str | None = None,
+    ) -> list[LedgerRow]:
+        """Return a page of rows in the order in which the calls began; `after` is the id of the last row of the page before."""
+        filters = {"provider": provider, "model": model, "user": user, "verdict": verdict, "state": state, "service": service}
+        text, params = rows_query(after=after, since=since, limit=limit, newest_first=newest_first, filters=filters)
+        return await self._read(text, params)
+
+    async def row(self, call_id: str) -> LedgerRow | None:
+        """Return the row of one call."""
+        found = await self._read(f"SELECT {COLUMNS} FROM calls WHERE id = ?", (call_id,))  # noqa: S608 - COLUMNS is a constant
+        return found[0] if found else None
+
+    async def spend(self, *, since: datetime, until: datetime | None = None, by: SpendBy) -> list[SpendRow]:
+        """Return what was spent from `since` to before `until`, by day (UTC) or by name, dearest first."""
+        text, params = spend_query(since=since, until=until, by=by)
+        return [spend_row(row, by=by) for row in await self._database.read(text, params)]
+
+    async def _read(self, text: str, params: tuple[Value, ...]) -> list[LedgerRow]:
+        return [LedgerRow.from_row(row) for row in await self._database.read(text, params)]
+
+
+def rows_query(
+    *, after: str | None, since: datetime | None, limit: int, newest_first: bool, filters: Filters
+) -> tuple[str, tuple[Value, ...]]:
+    """Return the statement for a page of rows in the order in which the calls began; `after` is the id of the last row before it."""
+    clauses: list[str] = []
+    params: list[Value] = []
+    if after is not None:
+        clauses.append(_BEFORE if newest_first else _AFTER)
+        params.append(after)
+    if since is not None:
+        clauses.append("started_at >= ?")
+        params.append(to_micros(since))
+    for name, value in filters.items():
+        if value is not None:
+            clauses.append(_FILTERS[name])
+            params.append(value)
+    where = f"WHERE {' AND '.join(clauses)} " if clauses else ""
+    order = "DESC" if newest_first else "ASC"
+    # Made of the constants of this module alone; what comes from outside is bound.
+    text = f"SELECT {COLUMNS} FROM calls {where}ORDER BY started_at {order}, id {order} LIMIT ?"  # noqa: S608
+    return text, (*params, limit)
