@@ -98,7 +98,7 @@ def suggestion(word: str, known: Iterator[str] | list[str]) -> str:
     words = sorted(known)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if near:
-        return f"; did you mean {near[0]!r}?"
+        return f"; did you mean '{near[0]}'?"
     return f"; known here: {', '.join(words)}" if words else ""
 
 

@@ -1,0 +1,43 @@
+"""How a command writes: through the running gateway, or here under its lock when none runs."""
+
+import asyncio
+import getpass
+from argparse import Namespace
+from typing import Any
+
+from alerting.book import AlertBook
+from api.tokens import Tokens
+from storage.database import StoreError
+from storage.lock import GatewayLock, LockHeld
+from storage.sqlite import SqliteDatabase
+from tollwatch.config import Config, load_config
+from tollwatch.control import Commands, ControlError, ask, socket_path
+from tollwatch.exits import CommandError
+from tollwatch.first_start import FirstStartError, first_start
+from tollwatch.store import now
+
+
+def write(arguments: Namespace, command: str, /, **given: object) -> Any:  # noqa: ANN401  # any JSON value
+    """Carry out one writing command and return its answer."""
+    config = load_config(arguments.config)
+    asked = {**given, "actor": f"cli:{getpass.getuser()}"}
+    try:
+        try:
+            return ask(socket_path(config.data_dir), command, asked)
+        except ConnectionRefusedError:
+            return asyncio.run(_write_here(config, command, asked))
+    except (ControlError, StoreError, FirstStartError) as error:
+        raise CommandError(str(error)) from error
+    except LockHeld as error:
+        raise CommandError(f"Cannot write: process {error.pid} holds {error.path} but does not answer on its control socket yet; try again when it is ready") from error
+
+
+async def _write_here(config: Config, command: str, given: dict[str, object]) -> Any:  # noqa: ANN401  # any JSON value
+    installation = first_start(config.data_dir, org_id=config.organization.id)
+    with GatewayLock(config.database_path):
+        database = await SqliteDatabase.open(config.database_path, durability=config.storage.durability)
+        try:
+            book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
+            return await Commands(tokens=Tokens(database, now=now), alerts=book).answer(command, given)
+        finally:
+            await database.close()
