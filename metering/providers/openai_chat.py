@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
+import orjson
+
 from metering.providers.answers import AnswerReader, Events, parsed
 from metering.providers.openai_requests import read_chat
 from metering.providers.openai_responses import OPENAI_RESPONSES
@@ -12,7 +14,7 @@ from metering.providers.shapes import Json, error_type, load, obj, objects, text
 from metering.providers.wire import ReplyReader, RequestFacts
 from metering.reading import ReplyFacts
 
-_TEXTS = ("content", "reasoning_content", "reasoning", "refusal", "text")
+_TEXTS = ("reasoning_content", "reasoning", "refusal", "text")
 
 
 class OpenAiChat:
@@ -80,10 +82,22 @@ def _output(events: Iterable[Json]) -> Iterator[str]:
     for event in events:
         for choice in objects(event.get("choices")):
             message = obj(choice.get("delta")) or obj(choice.get("message"))
+            yield from _content(message.get("content"))
             yield from (said for name in _TEXTS if (said := text(message.get(name)) or text(choice.get(name))))
             for call in objects(message.get("tool_calls")):
                 function = obj(call.get("function"))
                 yield from (said for name in ("name", "arguments") if (said := text(function.get(name))))
+
+
+def _content(content: object) -> Iterator[str]:
+    """Yield the text of a string, of Mistral's list of chunks, or of the object that Cloudflare answers to a schema."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict):
+        yield orjson.dumps(content).decode()
+    else:
+        for chunk in objects(content):
+            yield from _content(chunk.get("text") or chunk.get("thinking"))
 
 
 OPENAI_CHAT = OpenAiChat()

@@ -91,14 +91,16 @@ def read_embeddings(body: Json) -> RequestFacts:
 
 
 def _plain(body: Json, name: str) -> Prompt:
-    """Return the prompt of a field that holds a text, token ids, or a list of either. A token id is written as a word of one token."""
+    """Return the prompt of a field that holds a text, token ids, or a list of either; it has no framing.
+
+    A token id is written as a word of one token.
+    """
     if name not in body:
         raise ValueError(f"the request needs `{name}`")
     builder = PromptBuilder()
     value = body[name]
     parts = (value,) if isinstance(value, str) or _is_token_ids(value) else sequence(body, name)
     for part in parts:
-        builder.messages += 1
         if _is_token_ids(part):
             builder.texts.append(_WORD * len(cast("list[object]", part)))
         else:

@@ -1,0 +1,127 @@
+"""What a call will cost at most, and what it has cost."""
+
+from dataclasses import dataclass, replace
+
+from metering.call import Call, Consumption, Ending, Reply
+from metering.prices import PriceBook
+from metering.providers import FORMATS, ReplyReader
+from metering.reading import Reading, ReplyFacts, Source
+from metering.settings import MeteringSettings
+from metering.tokens import TokenCounter
+from metering.usage import NO_USAGE, Usage
+
+_UNSENT = frozenset({Ending.REFUSED, Ending.FAILED, Ending.UPSTREAM_UNREACHABLE})
+"""Endings of calls that no provider has seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """The most that a call can cost, as far as its request tells. Hidden reasoning and server tools can exceed it."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_nano: int
+    priced: bool
+    """Whether the model has a price; without one the cost is at the dearest price of the provider."""
+
+
+class Meter:
+    """Puts a usage and a price on calls; pure, it keeps nothing."""
+
+    def __init__(self, prices: PriceBook, counter: TokenCounter, settings: MeteringSettings) -> None:
+        self._prices = prices
+        self._counter = counter
+        self._settings = settings
+
+    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
+        """Return a reader for the answer, or None for a call whose format is not read."""
+        wire = FORMATS.get(call.wire_format) if call.wire_format and call.consumption is Consumption.METERED else None
+        return wire.reader(provider=call.provider, content_type=content_type) if wire else None
+
+    def quote(self, call: Call, *, input_tokens: int) -> Quote:
+        """Return the bound that a hold needs: all input at its dearest class, and the output cap of every choice."""
+        if call.consumption is not Consumption.METERED:
+            return Quote(input_tokens=0, output_tokens=0, cost_nano=0, priced=True)
+        cap = self._settings.assume_output_tokens if call.max_output_tokens is None else call.max_output_tokens
+        usage = Usage(input_tokens=input_tokens, output_tokens=cap * call.choices)
+        rates = self._prices.dearest_rates(
+            provider=call.provider,
+            model=call.model,
+            input_tokens=input_tokens,
+            at=call.started_at,
+            service_tier=call.service_tier,
+        )
+        return Quote(
+            input_tokens=input_tokens,
+            output_tokens=cap * call.choices,
+            cost_nano=self._prices.dearest(provider=call.provider, usage=usage) if rates is None else rates.cost(usage),
+            priced=rates is not None,
+        )
+
+    def read(self, call: Call, reply: Reply, facts: ReplyFacts | None, *, input_tokens: int | None = None) -> Reading:
+        """Return the usage and cost of an ended call. `input_tokens` is the exact count of the prompt, where it was taken."""
+        if _consumed_nothing(call, reply):
+            return Reading(source=Source.NONE, model=facts.model if facts else None)
+        if call.consumption is Consumption.UNREAD or facts is None:
+            return _unread(call, reply)
+        if facts.reported_cost_nano is not None:
+            return _provider_priced(facts, facts.reported_cost_nano)
+        if facts.usage is not None and not _is_partial(facts):
+            return self._priced(call, facts, facts.usage, Source.PROVIDER_REPORTED)
+        if facts.usage is None and not facts.output_text and not (facts.complete and not facts.error):
+            return Reading(source=Source.NONE if facts.error else Source.BILLED_UNSEEN, model=facts.model)
+        return self._estimated(call, facts, input_tokens)
+
+    def _estimated(self, call: Call, facts: ReplyFacts, input_tokens: int | None) -> Reading:
+        """Price what was seen: the input as reported or counted, the output by its visible text."""
+        model = facts.model or call.model
+        known = facts.usage or NO_USAGE
+        usage = replace(known, output_tokens=self._counter.estimate_output(facts.output_text, model=model))
+        if usage.input_tokens is None:
+            counted = self._counter.estimate_input(call.prompt, model=model) if input_tokens is None else input_tokens
+            usage = replace(usage, input_tokens=counted)
+        return self._priced(call, facts, usage, Source.ESTIMATED)
+
+    def _priced(self, call: Call, facts: ReplyFacts, usage: Usage, source: Source) -> Reading:
+        tier = facts.service_tier or call.service_tier
+        model = facts.model or call.model
+        for name in dict.fromkeys((model, call.model)):
+            price = self._prices.price(provider=call.provider, model=name, usage=usage, at=call.started_at, service_tier=tier)
+            if price is not None:
+                return Reading(
+                    source=source,
+                    usage=usage,
+                    model=model,
+                    cost_nano=price.cost_nano,
+                    price_source=price.source,
+                    price_version=price.version,
+                )
+        return Reading(source=Source.UNPRICED, usage=usage, model=model)
+
+
+def _consumed_nothing(call: Call, reply: Reply) -> bool:
+    if call.consumption is Consumption.FREE or reply.ending in _UNSENT:
+        return True
+    return reply.status is not None and reply.status >= 400
+
+
+def _unread(call: Call, reply: Reply) -> Reading:
+    """Return the reading of a call without facts: a format that is not read, or an answer that never began."""
+    if call.consumption is Consumption.UNREAD:
+        return Reading(source=Source.UNMETERED)
+    return Reading(source=Source.BILLED_UNSEEN if reply.status is None or reply.status < 300 else Source.NONE)
+
+
+def _is_partial(facts: ReplyFacts) -> bool:
+    """Whether the output is still unknown: a stream that broke off after its start. A complete answer may have none (embeddings)."""
+    return not facts.complete and facts.usage is not None and facts.usage.output_tokens is None
+
+
+def _provider_priced(facts: ReplyFacts, cost_nano: int) -> Reading:
+    return Reading(
+        source=Source.PROVIDER_PRICED,
+        usage=facts.usage or NO_USAGE,
+        model=facts.model,
+        cost_nano=cost_nano,
+        price_source="provider",
+    )
