@@ -1,6 +1,5 @@
 """The store of alerts: every finding recorded, every change of an alert kept."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
@@ -10,16 +9,14 @@ from alerting.alert import Alert, AlertAction, Change, HistoryEntry, RecordedAle
 from alerting.finding import AlertKind, Occurrence, Severity
 from alerting.kinds import Selection
 from alerting.listing import AlertCounts, Page
-from alerting.pending import Cleared, Pending, Step
+from alerting.outgoing import Outgoing
+from alerting.pending import Cleared, Step
 from alerting.settings import AlertingSettings
 from alerting.toggles import AlertToggles
-from storage.database import Database, StoreError, Work
+from storage.database import Database, Work
 from storage.times import from_micros
 
 type Clock = Callable[[], datetime]
-
-FLUSH_AFTER = 0.05
-RETRY_AFTER = 1.0
 
 
 class AlertBook:
@@ -31,11 +28,7 @@ class AlertBook:
         self._settings = settings
         self._now = now
         self._merge = settings.dedup == "episode"
-        self._pending = Pending()
-        self._timer: asyncio.TimerHandle | None = None
-        self._writing: asyncio.Task[None] | None = None
-        self.last_error: StoreError | None = None
-        """Why enqueued findings still wait; None when the last write succeeded."""
+        self._outgoing = Outgoing(database, self._steps)
 
     # --- findings in ---------------------------------------------------------------------------------------------------
 
@@ -50,57 +43,23 @@ class AlertBook:
         return await self._database.write(lambda: episodes.record(groups, org_id=self._org_id, expire_after=self._settings.expire_after))
 
     def enqueue(self, occurrences: Sequence[Occurrence]) -> None:
-        """Record these findings soon; identical ones are merged before they are written."""
+        """Record these findings within 50 ms; identical ones are merged before they are written."""
         for occurrence in occurrences:
             if not occurrence.finding.silent:
-                self._pending.add(occurrence, episodes.identity(occurrence, merge=self._merge))
-        self._schedule(FLUSH_AFTER)
+                self._outgoing.add(occurrence, episodes.identity(occurrence, merge=self._merge))
 
     def enqueue_clear(self, fingerprint: str) -> None:
         """End the episode of a condition soon, in order with what is enqueued."""
-        self._pending.clear(fingerprint)
-        self._schedule(FLUSH_AFTER)
+        self._outgoing.clear(fingerprint)
 
     async def drain(self) -> None:
-        """Write all that is enqueued; raise StoreError (and keep it) when the store cannot."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        if self._writing:
-            await asyncio.wait({self._writing})
-        while self._pending:
-            await self._write_pending()
+        """Wait until all that is enqueued is written; raise StoreError (and keep it) when the store cannot."""
+        await self._outgoing.drain()
 
-    def _schedule(self, delay: float) -> None:
-        if self._pending and self._timer is None and self._writing is None:
-            self._timer = asyncio.get_running_loop().call_later(delay, self._start_writing)
-
-    def _start_writing(self) -> None:
-        self._timer = None
-        # Not asyncio.create_task: the book itself holds the task, drain() waits for it, and it ends by itself.
-        self._writing = asyncio.get_running_loop().create_task(self._write_soon())
-
-    async def _write_soon(self) -> None:
-        delay = FLUSH_AFTER
-        try:
-            await self._write_pending()
-        except StoreError:
-            delay = RETRY_AFTER
-        finally:
-            self._writing = None
-            self._schedule(delay)
-
-    async def _write_pending(self) -> None:
-        steps = self._pending.take()
-        if not steps:
-            return
-        try:
-            await self._database.write(lambda: self._steps(steps))
-        except StoreError as error:
-            self._pending.put_back(steps)
-            self.last_error = error
-            raise
-        self.last_error = None
+    @property
+    def last_error(self) -> Exception | None:
+        """Why enqueued findings still wait; None when the last write succeeded."""
+        return self._outgoing.last_error
 
     def _steps(self, steps: Sequence[Step]) -> Work[None]:
         for step in steps:

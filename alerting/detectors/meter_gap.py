@@ -1,0 +1,44 @@
+"""Calls that were answered and whose usage could not be read."""
+
+from datetime import datetime
+
+from alerting.finding import Action, AlertKind, Finding
+from alerting.kinds import KINDS
+from alerting.subjects import subject_of
+from metering.call import Call, Consumption, Ending, Reply
+from metering.reading import ReplyFacts
+
+
+def check(call: Call, reply: Reply, facts: ReplyFacts | None) -> Finding | None:
+    """Return the finding when a provider answered well and nothing tells what it used."""
+    if reply.status is None or not 200 <= reply.status < 300:
+        return None
+    if call.consumption is Consumption.UNREAD:
+        return unread(call, action=Action.ALERT, at=reply.ended_at)
+    if call.consumption is not Consumption.METERED or reply.ending is not Ending.COMPLETED:
+        return None
+    if facts is None:
+        return _gap(call, "the copy of the answer could not be read", at=reply.ended_at, action=Action.ALERT)
+    if facts.usage is None and facts.error is None:
+        return _gap(call, "the answer carried no usage, so its tokens are estimated", at=reply.ended_at, action=Action.ALERT)
+    return None
+
+
+def unread(call: Call, *, action: Action, at: datetime) -> Finding:
+    """Return the finding on a call in a format that is not read."""
+    return _gap(call, "its wire format is not read, so it is recorded without tokens and cost", at=at, action=action)
+
+
+def _gap(call: Call, why: str, *, at: datetime, action: Action) -> Finding:
+    refused = action is Action.BLOCK
+    return Finding(
+        kind=AlertKind.METER_GAP,
+        action=action,
+        severity=KINDS[AlertKind.METER_GAP].severity_of(blocked=refused),
+        title=f"Unmetered traffic to {call.provider}",
+        message=f"Cannot meter {call.method} {call.path} of {call.provider}: {why}.",
+        episode=(call.provider, at.date().isoformat()),
+        subject=subject_of(call),
+        evidence={"wire_format": call.wire_format, "operation": call.operation, "consumption": call.consumption.value},
+        remedy="Set proxy.unknown_formats to pass to let such calls through." if refused else "",
+    )

@@ -1,0 +1,273 @@
+"""Judging before a call is sent: rules, size, drift, rates, budgets; and the settling after it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from alerting import policy
+from alerting.baseline import Baselines
+from alerting.book import AlertBook
+from alerting.detectors import budget as budgets_detector
+from alerting.detectors import gateway_degraded, meter_gap
+from alerting.detectors.prompt_drift import PromptDrift, drift_episode
+from alerting.detectors.prompt_size import PromptSize
+from alerting.detectors.rate_limit import RateLimits
+from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Severity, Verdict
+from alerting.fingerprint import fingerprint
+from alerting.policy import Policy
+from alerting.settings import DetectorSettings
+from alerting.subjects import NOBODY, subject_of
+from alerting.trial import STATUS, InputSize, Mode, Trial
+from alerting.watch import Watch
+from metering.budgets import BudgetBook
+from metering.call import Call, Consumption, Reply
+from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
+from metering.ledger import Ledger
+from metering.meter import Meter
+from metering.providers import ReplyReader
+from metering.reading import Reading, ReplyFacts
+from metering.tokens import TokenCounter
+from storage.database import StoreError, Work
+
+type Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Detectors:
+    """The detectors that look at a prompt; None where one is switched off."""
+
+    size: PromptSize | None = None
+    drift: PromptDrift | None = None
+
+    @classmethod
+    def of(cls, settings: DetectorSettings, *, key: bytes) -> "Detectors":
+        """Return the detectors of the config; `key` is the installation's own, for the fingerprints of prompts."""
+        drift = settings.prompt_drift
+        return cls(PromptSize(settings.prompt_size), PromptDrift(drift, key=key) if drift.enabled else None)
+
+
+class Gate:
+    """Decides on every call, and hears how it ended. In `monitor` mode nothing is refused, and findings say what would have been."""
+
+    def __init__(  # noqa: PLR0913 - the wiring names each
+        self,
+        *,
+        mode: Mode,
+        rules: Policy,
+        detectors: Detectors,
+        rates: RateLimits,
+        budgets: BudgetBook,
+        ledger: Ledger,
+        meter: Meter,
+        counter: TokenCounter,
+        book: AlertBook,
+        baselines: Baselines,
+        unknown_formats: Literal["pass", "refuse"],
+        now: Clock,
+    ) -> None:
+        self._enforces = mode == "enforce"
+        self._rules = rules
+        self._detectors = detectors
+        self._rates = rates
+        self._budgets = budgets
+        self._ledger = ledger
+        self._meter = meter
+        self._counter = counter
+        self._book = book
+        self._baselines = baselines
+        self._unknown_formats = unknown_formats
+        self._now = now
+        self._watch = Watch(book=book, now=now)
+        self._open: dict[str, InputSize] = {}
+
+    # --- before ----------------------------------------------------------------------------------------------------------
+
+    async def admit(self, call: Call) -> Verdict:
+        """Decide on a call. Its intent, or its refusal with the alert, is durable when this returns. Raises StoreError."""
+        trial = self._trial(call)
+        for check in (self._policy, self._format, self._size, self._drift, self._rate):
+            await check(trial)
+            if trial.refused:
+                return await self._refuse(trial)
+        return await self._reserve(trial)
+
+    async def refuse(self, call: Call, *, refusal: Refusal, message: str) -> Verdict:
+        """Record a call that the proxy cannot let through (unreadable, too large …). In monitor mode it passes, and the finding says so."""
+        trial = self._trial(call)
+        trial.hear(_unfit(call, refusal, message), refusal)
+        return await (self._refuse(trial) if trial.refused else self._reserve(trial))
+
+    def _trial(self, call: Call) -> Trial:
+        return Trial(call, InputSize(call, self._counter), enforces=self._enforces, at=self._now())
+
+    async def _policy(self, trial: Trial) -> None:
+        decision = self._rules.decide(trial.call, tokens=trial.size.best)
+        if decision.depends_on_tokens and trial.size.exact is None:
+            decision = self._rules.decide(trial.call, tokens=await trial.size.count())
+        if decision.rule is None:
+            return
+        trial.rule_id = decision.rule.id
+        if decision.action is not Action.ALLOW:
+            trial.hear(policy.violation(trial.call, decision.rule, tokens=trial.size.best), Refusal.POLICY)
+
+    async def _format(self, trial: Trial) -> None:
+        call = trial.call
+        if call.consumption is Consumption.UNREAD and self._unknown_formats == "refuse":
+            trial.hear(meter_gap.unread(call, action=Action.BLOCK, at=self._now()), Refusal.UNKNOWN_FORMAT)
+
+    async def _size(self, trial: Trial) -> None:
+        detector = self._detectors.size
+        if detector is None:
+            return
+        if detector.exact_matters(bound=trial.size.best):
+            await trial.size.count()
+        if finding := detector.check(trial.call, tokens=trial.size.best):
+            trial.hear(finding, Refusal.PROMPT_SIZE)
+
+    async def _drift(self, trial: Trial) -> None:
+        detector, call = self._detectors.drift, trial.call
+        if detector is None or (seen := detector.fingerprint(call)) is None:
+            return
+        normal = await self._baselines.normal(call.service, call.caller.agent, seen)
+        if finding := detector.check(call, seen, normal):
+            trial.hear(finding, Refusal.PROMPT_DRIFT)
+
+    async def _rate(self, trial: Trial) -> None:
+        if self._rates.exact_matters(trial.call, bound=trial.size.best):
+            await trial.size.count()
+        found = self._rates.take(trial.call, input_tokens=trial.size.best, enforce=self._enforces)
+        trial.hear_all(found, Refusal.RATE_LIMIT)
+
+    async def _reserve(self, trial: Trial) -> Verdict:
+        """Write the intent and hold the budgets; where a bound does not fit, the exact count has the last word."""
+        call = trial.call
+        self._open[call.id] = trial.size
+        granted = False
+        try:
+            answer = await self._ledger.admit(self._intent(trial))
+            if isinstance(answer, Denied) and trial.size.exact is None:
+                await trial.size.count()
+                answer = await self._ledger.admit(self._intent(trial))
+            granted = isinstance(answer, Granted)
+        finally:
+            if not granted:
+                del self._open[call.id]
+                self._rates.give_back(call.id)
+        if isinstance(answer, Denied):
+            trial.hear(budgets_detector.refused(call, answer), Refusal.BUDGET)
+            return await self._refuse(trial)
+        if not self._enforces:
+            await self._observe_budgets(trial, answer)
+        self._book.enqueue(trial.occurrences)
+        return trial.verdict
+
+    def _intent(self, trial: Trial) -> Intent:
+        call = trial.call
+        quote = self._meter.quote(call, input_tokens=trial.size.best)
+        tokens = quote.input_tokens + quote.output_tokens
+        holds = tuple(
+            Hold(budget, budget.amount(cost_nano=quote.cost_nano, tokens=tokens), hard=budget.hard and self._enforces)
+            for budget in self._budgets.matching(call)
+        )
+        return Intent(
+            call=call,
+            verdict=(Action.ALERT if trial.occurrences else Action.ALLOW).value,
+            rule_id=trial.rule_id,
+            holds=holds,
+            hold_nano=quote.cost_nano,
+            estimated_input_tokens=trial.size.best,
+        )
+
+    async def _observe_budgets(self, trial: Trial, granted: Granted) -> None:
+        """In monitor mode: find the blocking budgets that have no room for this call. `granted` holds it by its bound."""
+        held = {hold.budget.id: hold.amount for hold in self._intent(trial).holds}
+        over = [state for state in granted.states if state.budget.hard and state.spent + state.held > state.budget.limit.amount]
+        if not over:
+            return
+        await trial.size.count()
+        needed = {hold.budget.id: hold.amount for hold in self._intent(trial).holds}
+        for state in over:
+            name = state.budget.id
+            before = replace(state, held=state.held - held[name])
+            if before.spent + before.held + needed[name] > state.budget.limit.amount:
+                trial.hear(budgets_detector.too_small(trial.call, before, needed=needed[name]), Refusal.BUDGET)
+
+    async def _refuse(self, trial: Trial) -> Verdict:
+        """Record a refused call and its alerts in one transaction."""
+        verdict = trial.verdict
+        occurrences: Sequence[Occurrence] = tuple(trial.occurrences)
+
+        def alerts() -> Work[None]:
+            yield from self._book.work(occurrences)
+
+        status = STATUS[verdict.refusal or Refusal.POLICY]
+        await self._ledger.refuse(trial.call, rule_id=verdict.rule_id, status=status, more=alerts)
+        return verdict
+
+    # --- after -----------------------------------------------------------------------------------------------------------
+
+    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
+        """Return a reader for the answer of a call, or None for what is not read."""
+        return self._meter.reader(call, content_type=content_type)
+
+    def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
+        """Record how an admitted call ended. A second time, or for a call that was not admitted, nothing is recorded."""
+        size = self._open.pop(call.id, None)
+        reading = self._meter.read(call, reply, facts, input_tokens=size.exact if size else None)
+        if size is None:
+            return reading
+        self._ledger.settle(Settlement(call, reply, reading))
+        self._rates.settle(call.id, _tokens(reading))
+        self._watch.settled(call, reply, facts, reading)
+        return reading
+
+    def on_settled(self, settled: Sequence[Settled]) -> None:
+        """Judge what durable settlements did to budgets: the ledger's callback."""
+        self._watch.moved(settled)
+
+    # --- around ----------------------------------------------------------------------------------------------------------
+
+    def degraded(self, component: str, message: str) -> None:
+        """Say that a part of the gateway (store, writer, canary, clock, prices …) does not do its work."""
+        self._watch.degraded(component, message)
+
+    def recovered(self, component: str) -> None:
+        """Say that a part of the gateway is well."""
+        self._watch.recovered(component)
+
+    def on_health(self, failure: StoreError | None) -> None:
+        """Hear from the ledger that the store began to fail, or is well again."""
+        if failure is None:
+            self._watch.recovered("store")
+        else:
+            self._watch.degraded("store", str(failure))
+
+    async def approve(self, service: str, agent: str | None, prompt: str, *, actor: str) -> None:
+        """Make a prompt fingerprint normal for a service and agent; its drift alert ends."""
+        await self._baselines.approve(service, agent, prompt, actor=actor)
+        await self._book.clear(fingerprint(AlertKind.PROMPT_DRIFT, drift_episode(service, agent, prompt)))
+
+
+def _tokens(reading: Reading) -> int | None:
+    usage = reading.usage
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0)
+
+
+def _unfit(call: Call, refusal: Refusal, message: str) -> Finding:
+    """Return the finding on a call that the proxy refused by itself."""
+    if refusal is Refusal.DEGRADED:
+        return replace(gateway_degraded.degraded("proxy", message), action=Action.BLOCK)
+    rule_id = f"tollwatch:{refusal.value}"
+    return Finding(
+        kind=AlertKind.POLICY_VIOLATION,
+        action=Action.BLOCK,
+        severity=Severity.MEDIUM,
+        title=f"Request refused: {refusal.value.replace('_', ' ')}",
+        message=message,
+        episode=(rule_id, call.caller.user or call.caller.key_id or NOBODY, call.model or NOBODY),
+        subject=subject_of(call, rule_id=rule_id),
+        evidence={"refusal": refusal.value, "request_bytes": call.request_bytes},
+    )

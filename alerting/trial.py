@@ -1,0 +1,114 @@
+"""The judging of one call: what was found so far, and whether it is still to be sent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from alerting.finding import Action, Finding, Occurrence, Refusal, Taken, Verdict
+from alerting.kinds import KINDS
+from metering.call import Call
+from metering.tokens import TokenCounter
+
+type Mode = Literal["enforce", "monitor"]
+
+STATUS = {
+    Refusal.POLICY: 403,
+    Refusal.PROMPT_SIZE: 403,
+    Refusal.PROMPT_DRIFT: 403,
+    Refusal.BUDGET: 402,
+    Refusal.RATE_LIMIT: 429,
+    Refusal.UNKNOWN_FORMAT: 403,
+    Refusal.UNREADABLE: 400,
+    Refusal.TOO_LARGE: 413,
+    Refusal.UNSUPPORTED_ENCODING: 415,
+    Refusal.DEGRADED: 503,
+}
+"""The status that a refused call is answered with and recorded under."""
+
+_WOULD = "In enforce mode this call would have been refused."
+
+
+class InputSize:
+    """The tokens of a prompt: an upper bound at once, the exact count only when somebody asks."""
+
+    __slots__ = ("_call", "_counter", "best", "exact")
+
+    def __init__(self, call: Call, counter: TokenCounter) -> None:
+        self._call = call
+        self._counter = counter
+        self.best = counter.bound(call.prompt)
+        """The exact count where it was taken, else the bound."""
+        self.exact: int | None = None
+
+    async def count(self) -> int:
+        """Return the exact count."""
+        if self.exact is None:
+            self.best = self.exact = await self._counter.count(self._call.prompt, model=self._call.model)
+        return self.exact
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a call is not sent."""
+
+    refusal: Refusal
+    finding: Finding
+
+
+class Trial:
+    """One call before the gate. Findings gather; the first one that blocks in this mode ends it."""
+
+    __slots__ = ("_at", "_enforces", "call", "occurrences", "refused", "rule_id", "size")
+
+    def __init__(self, call: Call, size: InputSize, *, enforces: bool, at: datetime) -> None:
+        self.call = call
+        self.size = size
+        self.occurrences: list[Occurrence] = []
+        self.refused: Refused | None = None
+        self.rule_id: str | None = None
+        self._enforces = enforces
+        self._at = at
+
+    def hear(self, finding: Finding, refusal: Refusal) -> None:
+        """Take a finding in; where it blocks, the call is refused, or in monitor mode said to be."""
+        taken = Taken.ALERTED
+        if finding.action is Action.BLOCK and (self._enforces or finding.silent):
+            taken = Taken.THROTTLED if refusal is Refusal.RATE_LIMIT else Taken.BLOCKED
+            self.refused = self.refused or Refused(refusal, finding)
+        elif finding.action is Action.BLOCK:
+            taken, finding = Taken.OBSERVED, _as_observed(finding)
+        self.occurrences.append(Occurrence(finding=finding, taken=taken, at=self._at, call_id=self.call.id))
+
+    def hear_all(self, findings: Iterable[Finding], refusal: Refusal) -> None:
+        """Take several findings in; the blocking one that lasts longest speaks for the refusal."""
+        for finding in sorted(findings, key=_wait, reverse=True):
+            self.hear(finding, refusal)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The decision as it stands."""
+        findings = tuple(occurrence.finding for occurrence in self.occurrences)
+        if self.refused is None:
+            message = " ".join(finding.message for finding in findings)
+            return Verdict(action=Action.ALERT if findings else Action.ALLOW, findings=findings, message=message, rule_id=self.rule_id)
+        finding = self.refused.finding
+        return Verdict(
+            action=Action.BLOCK,
+            findings=findings,
+            refusal=self.refused.refusal,
+            message=f"{finding.message} {finding.remedy}".rstrip(),
+            rule_id=finding.subject.rule_id or finding.subject.budget_id or self.rule_id,
+            retry_after=finding.retry_after,
+        )
+
+
+def _wait(finding: Finding) -> timedelta:
+    return timedelta.max if finding.retry_after is None else finding.retry_after
+
+
+def _as_observed(finding: Finding) -> Finding:
+    """Return the finding as monitor mode tells it: what enforce would have done, and the severity of a call that passed."""
+    kind = KINDS[finding.kind]
+    severity = kind.severity_of(blocked=False) if kind.blocked_severity else finding.severity
+    return replace(finding, message=f"{finding.message} {_WOULD}", severity=severity)
