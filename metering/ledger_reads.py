@@ -6,6 +6,7 @@ from datetime import datetime
 from metering.ledger_rows import COLUMNS, LedgerRow
 from metering.spend import SpendBy, SpendRow, spend_query, spend_row
 from storage.database import Database, Value
+from storage.ids import first_id
 from storage.times import to_micros
 
 type Filters = Mapping[str, str | None]
@@ -18,8 +19,6 @@ _FILTERS = {
     "state": "state = ?",
     "service": "service = ?",
 }
-_AFTER = "(started_at, id) > (SELECT started_at, id FROM calls WHERE id = ?)"
-_BEFORE = "(started_at, id) < (SELECT started_at, id FROM calls WHERE id = ?)"
 
 
 class LedgerReads:
@@ -68,11 +67,11 @@ def rows_query(
     clauses: list[str] = []
     params: list[Value] = []
     if after is not None:
-        clauses.append(_BEFORE if newest_first else _AFTER)
+        clauses.append("id < ?" if newest_first else "id > ?")
         params.append(after)
     if since is not None:
-        clauses.append("started_at >= ?")
-        params.append(to_micros(since))
+        clauses.append("id >= ? AND started_at >= ?")
+        params += [first_id(since), to_micros(since)]
     for name, value in filters.items():
         if value is not None:
             clauses.append(_FILTERS[name])
@@ -80,5 +79,5 @@ def rows_query(
     where = f"WHERE {' AND '.join(clauses)} " if clauses else ""
     order = "DESC" if newest_first else "ASC"
     # Made of the constants of this module alone; what comes from outside is bound.
-    text = f"SELECT {COLUMNS} FROM calls {where}ORDER BY started_at {order}, id {order} LIMIT ?"  # noqa: S608
+    text = f"SELECT {COLUMNS} FROM calls {where}ORDER BY id {order} LIMIT ?"  # noqa: S608
     return text, (*params, limit)

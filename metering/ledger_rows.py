@@ -130,31 +130,31 @@ COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
 
 _CALL_COLUMNS = (
     "id, started_at, state, verdict, rule_id, door, provider, service, operation, endpoint, wire_format, method, host, path, "
-    'request_model, streamed, "user", department, agent, key_id, request_bytes, estimated_input_tokens, hold_nano, instance'
+    'request_model, streamed, "user", department, agent, key_id, request_bytes, estimated_input_tokens, hold_nano, holds, instance'
 )
-INSERT_INTENT = f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 24)})"  # noqa: S608 - made of the constants above
-INSERT_REFUSED = f"INSERT INTO calls ({_CALL_COLUMNS}, ended_at, ending, status, source, cost_nano) VALUES ({', '.join('?' * 29)})"  # noqa: S608 - as above
+INSERT_INTENT = f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 25)})"  # noqa: S608 - made of the constants above
+INSERT_REFUSED = f"INSERT INTO calls ({_CALL_COLUMNS}, ended_at, ending, status, source, cost_nano) VALUES ({', '.join('?' * 30)})"  # noqa: S608 - as above
 SETTLE_CALL = (
     "UPDATE calls SET first_byte_at = ?, ended_at = ?, state = 'settled', ending = ?, response_model = ?, status = ?, response_bytes = ?, "
     "input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?, cache_write_1h_tokens = ?, reasoning_tokens = ?, "
-    "cost_nano = ?, source = ?, price_source = ?, price_version = ? WHERE id = ? AND state = 'intent'"
+    "cost_nano = ?, source = ?, price_source = ?, price_version = ?, holds = NULL WHERE id = ? AND state = 'intent'"
 )
 
 
-def intent_values(intent: Intent, *, instance: str) -> tuple[Value, ...]:
+def intent_values(intent: Intent, *, holds: str | None, instance: str) -> tuple[Value, ...]:
     """Return the parameters of INSERT_INTENT."""
     return _call_values(
         intent.call,
         state="intent",
         verdict=intent.verdict,
         rule_id=intent.rule_id,
-        tail=(intent.estimated_input_tokens, intent.hold_nano, instance),
+        tail=(intent.estimated_input_tokens, intent.hold_nano, holds, instance),
     )
 
 
 def refused_values(call: Call, *, rule_id: str | None, status: int, ended_at: datetime, instance: str) -> tuple[Value, ...]:
     """Return the parameters of INSERT_REFUSED."""
-    tail = (None, 0, instance, to_micros(ended_at), "refused", status, "none", 0)
+    tail = (None, 0, None, instance, to_micros(ended_at), "refused", status, "none", 0)
     return _call_values(call, state="refused", verdict="block", rule_id=rule_id, tail=tail)
 
 

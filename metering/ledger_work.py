@@ -6,7 +6,8 @@ granted by one UPDATE with their sum; when the sum does not fit, they are tried 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+
+import orjson
 
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.ledger_rows import INSERT_INTENT, SETTLE_CALL, intent_values, settled_values
@@ -21,8 +22,6 @@ _GRANT = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND star
 _HOLD = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
 _SETTLE = "UPDATE budget_periods SET spent = spent + ?, held = held - ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
 _STATE = "SELECT spent, held FROM budget_periods WHERE budget_id = ? AND starts_at = ?"
-_ADD_HOLD = "INSERT INTO holds (call_id, budget_id, starts_at, amount) VALUES (?, ?, ?, ?)"
-_DROP_HOLD = "DELETE FROM holds WHERE call_id = ? AND budget_id = ?"
 ADD_HISTORY = (
     'INSERT INTO budget_history (at, call_id, budget_id, starts_at, event, amount, spent, held, "limit") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'
 )
@@ -101,8 +100,6 @@ def _settle(run: _Run) -> Work[list[Settled]]:
     running = yield from _apply(releases)
     settled = [Settled(release.settlement, tuple(_moves(run, release, running))) for release in releases]
     yield Many(SETTLE_CALL, [settled_values(release.settlement) for release in releases])
-    if dropped := [(release.settlement.call.id, placed.hold.budget.id) for release in releases for placed in release.placed]:
-        yield Many(_DROP_HOLD, dropped)
     return settled
 
 
@@ -147,9 +144,8 @@ def _admit(run: _Run) -> Work[list[Granted | Denied]]:
             answers.append((yield from _grant_alone(run, request)))  # noqa: PERF401 - a comprehension cannot yield from
     granted = [request for request, answer in zip(requests, answers, strict=True) if isinstance(answer, Granted)]
     if granted:
-        yield Many(INSERT_INTENT, [intent_values(request.intent, instance=run.batch.instance) for request in granted])
-    if holds := list(chain.from_iterable(map(_hold_rows, granted))):
-        yield Many(_ADD_HOLD, holds)
+        instance = run.batch.instance
+        yield Many(INSERT_INTENT, [intent_values(request.intent, holds=_kept(request.placed), instance=instance) for request in granted])
     return answers
 
 
@@ -211,9 +207,13 @@ def _give_back(placed: PlacedHold, amount: int) -> Sql:
     return Sql(_HOLD, (-amount, placed.hold.budget.id, placed.starts_at))
 
 
-def _hold_rows(request: Request) -> list[_Values]:
-    call_id = request.intent.call.id
-    return [(call_id, placed.hold.budget.id, placed.starts_at, placed.hold.amount) for placed in request.placed]
+def _kept(holds: Sequence[PlacedHold]) -> str | None:
+    """Return the holds as the row keeps them while its call is open: what recovery needs to charge them."""
+    if not holds:
+        return None
+    return orjson.dumps(
+        [(placed.hold.budget.id, placed.starts_at, placed.hold.amount, placed.hold.budget.limit.amount) for placed in holds]
+    ).decode()
 
 
 def _pair(row: _Values) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 from metering.ledger_rows import Json, usd
 from storage.database import Value
+from storage.ids import first_id
 from storage.times import from_micros, to_micros
 
 type SpendBy = Literal["day", "provider", "model", "user", "service", "department"]
@@ -60,7 +61,7 @@ class SpendRow:
 def spend_query(*, since: datetime, until: datetime | None, by: SpendBy) -> tuple[str, tuple[Value, ...]]:
     """Return the statement, for readers that have no Database (the command line beside a running gateway)."""
     key = _KEYS[by]
-    bounds = "started_at >= ?" if until is None else "started_at >= ? AND started_at < ?"
+    bounds = "id >= ? AND started_at >= ?" if until is None else "id >= ? AND started_at >= ? AND started_at < ?"
     # Made of the constants of this module alone; what comes from outside is bound.
     text = (
         f"SELECT {key}, SUM(CASE WHEN state = 'refused' THEN 0 ELSE 1 END), SUM(CASE WHEN state = 'refused' THEN 1 ELSE 0 END), "  # noqa: S608
@@ -70,7 +71,8 @@ def spend_query(*, since: datetime, until: datetime | None, by: SpendBy) -> tupl
         "COALESCE(SUM(cache_read_tokens), 0), COALESCE(SUM(cache_write_tokens), 0) "
         f"FROM calls WHERE {bounds} GROUP BY 1 ORDER BY {'1' if by == 'day' else '4 DESC, 2 DESC, 1'}"
     )
-    return text, (to_micros(since),) if until is None else (to_micros(since), to_micros(until))
+    params = (first_id(since), to_micros(since))
+    return text, params if until is None else (*params, to_micros(until))
 
 
 def spend_row(row: tuple[Value, ...], *, by: SpendBy) -> SpendRow:

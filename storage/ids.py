@@ -2,7 +2,9 @@
 
 import secrets
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
+
+_SLACK = timedelta(minutes=1)
 
 
 def uuid7(at: datetime) -> uuid.UUID:
@@ -12,3 +14,10 @@ def uuid7(at: datetime) -> uuid.UUID:
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     return uuid.UUID(int=value)
+
+
+def first_id(since: datetime) -> str:
+    """Return a lower bound of the ids of what began at `since` or later; a minute early, as an id may be made before its moment."""
+    millis = max(0, int((since - _SLACK).timestamp() * 1000))
+    digits = f"{millis:012x}"
+    return f"{digits[:8]}-{digits[8:]}"
