@@ -1,5 +1,7 @@
 """Who may ask: the password, its sessions and the API tokens behind one door."""
 
+from argon2 import PasswordHasher
+
 from api.passwords import Passwords, SetupCode, SetupCodeError, SetupError
 from api.scopes import Principal
 from api.secret import SESSION_PREFIX
@@ -18,8 +20,10 @@ class WrongPasswordError(ValueError):
 class Access:
     """Set up, log in, log out, and say who a bearer token stands for."""
 
-    def __init__(self, database: Database, *, settings: SessionSettings, setup_code: SetupCode, now: Clock) -> None:
-        self.passwords = Passwords(database, setup_code=setup_code, now=now)
+    def __init__(
+        self, database: Database, *, settings: SessionSettings, setup_code: SetupCode, now: Clock, hasher: PasswordHasher | None = None
+    ) -> None:
+        self.passwords = Passwords(database, setup_code=setup_code, now=now, hasher=hasher)
         self.sessions = Sessions(database, settings=settings, now=now)
         self.tokens = Tokens(database, now=now)
         self._throttle = LoginThrottle(now)

@@ -49,13 +49,11 @@ def check_origin(request: web.Request, *, port: int, configured: Sequence[str]) 
 def check_content_type(request: web.Request) -> None:
     """Refuse (415) a write whose body is not declared JSON; a browser cannot send such a body across origins unasked.
 
-    A write without a body and without a Content-Type passes: it carries nothing but its token, which no page can add unasked either.
+    A write without a body passes: it carries nothing but its token, which no page of another origin can add unasked either.
     """
-    if request.method not in _WRITES:
+    if request.method not in _WRITES or not request.body_exists:
         return
     declared = request.headers.getall("Content-Type", [])
-    if not declared and not request.body_exists:
-        return
     if len(declared) != 1 or request.content_type != "application/json":
         raise ApiError(415, "send the body as JSON, with the header Content-Type: application/json")
     if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:

@@ -17,6 +17,7 @@ MOST_CONNECTIONS = 256
 _TLS_HANDSHAKE = b"\x16"
 _PAUSE_SECONDS = 0.25
 _BACKLOG = 128
+_MOST_UNREAD = 1 << 16
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 _PLAIN_REFUSED = (
     b"HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nUpgrade: TLS/1.2\r\nContent-Type: application/json\r\n"
@@ -100,6 +101,7 @@ class ApiServer:
                 handed_over = True
                 await self._serve(connection, None)
             elif first:
+                connection.recv(_MOST_UNREAD)  # what is left unread would turn the close into a reset, and the answer would be lost
                 connection.send(_PLAIN_REFUSED)
         except (OSError, TimeoutError) as error:  # the client went away, was silent, or does not speak TLS as we do
             _log.debug("api_connection_failed", error=str(error))

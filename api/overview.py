@@ -1,8 +1,8 @@
 """How the gateway is and what was spent (`/api/status`, `/api/spend`)."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import timedelta
-from decimal import Decimal
 
 from aiohttp import web
 
@@ -12,9 +12,11 @@ from api.route import Ask, Route
 from api.scopes import Scope
 from api.times import rfc3339, unix_seconds
 from metering.ledger import BudgetState, SpendRow
-from metering.units import NANO
+from metering.ledger_rows import usd
+from metering.spend import SpendBy
 
-_AXES = ("day", "provider", "model", "user", "service", "department")
+_AXES: tuple[SpendBy, ...] = ("day", "provider", "model", "user", "service", "department")
+_AMOUNTS = tuple(field.name for field in fields(SpendRow) if field.name != "key")
 
 
 async def get_status(ask: Ask) -> web.Response:
@@ -39,15 +41,15 @@ async def get_status(ask: Ask) -> web.Response:
 async def get_spend(ask: Ask) -> web.Response:
     """Answer `GET /api/spend`: the last `days` UTC days, today included; calls of unknown cost are counted apart, never as 0."""
     days = params.integer(ask.request, "days", default=30, least=1, most=366)
-    now = ask.services.now()
-    since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
-    by = {axis: await ask.services.ledger.spend(since=since, until=None, by=axis) for axis in _AXES}
+    today = ask.services.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today - timedelta(days=days - 1)
+    by = {axis: await ask.services.ledger.spend(since=since, by=axis) for axis in _AXES}
     return json_response(
         {
             "days": days,
             "since": rfc3339(since),
-            "total": _sum(by["day"]),
-            **{f"by_{axis}": [{axis: row.key, **_sum([row])} for row in rows] for axis, rows in by.items()},
+            "total": _total(by["day"]),
+            **{f"by_{axis}": [row.as_json() for row in rows] for axis, rows in by.items()},
         }
     )
 
@@ -58,30 +60,22 @@ ROUTES = (
 )
 
 
-def _sum(rows: Iterable[SpendRow]) -> dict[str, str | int]:
+def _total(rows: Iterable[SpendRow]) -> dict[str, object]:
     rows = tuple(rows)
-    return {
-        "cost_usd": _usd(sum(row.cost_nano for row in rows)),
-        "calls": sum(row.calls for row in rows),
-        "unknown_cost_calls": sum(row.unknown_cost_calls for row in rows),
-    }
+    amounts = {name: sum(getattr(row, name) for row in rows) for name in _AMOUNTS}
+    total = SpendRow(key=None, **amounts).as_json()
+    return {name: value for name, value in total.items() if name != "key"}
 
 
 def _budget(state: BudgetState) -> dict[str, object]:
-    limit = state.budget.limit
+    settings, limit = state.budget.settings, state.budget.limit
     amounts = {"limit": limit.amount, "spent": state.spent, "held": state.held}
     return {
-        "name": state.budget.settings.name,
+        "name": settings.name,
         "unit": limit.unit,
-        **({name: _usd(nano) for name, nano in amounts.items()} if limit.unit == "usd" else amounts),
-        "on_exceed": state.budget.settings.on_exceed,
-        "period_start": rfc3339(state.period.starts_at),
-        "period_end": rfc3339(state.period.ends_at),
+        **({name: usd(nano) for name, nano in amounts.items()} if limit.unit == "usd" else amounts),
+        "on_exceed": settings.on_exceed,
+        "period": settings.period,
+        "period_start": unix_seconds(state.period.starts_at),
+        "period_end": unix_seconds(state.period.ends_at),
     }
-
-
-def _usd(nano: int) -> str:
-    """Return nano-dollars as an exact decimal, without trailing zeros beyond the cents."""
-    text = f"{Decimal(nano) / NANO:.9f}"
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from alerting.alert import Alert
 from alerting.kinds import LOCAL_TYPES, local_selections
+from alerting.toggles import LONGEST_RETENTION, AlertToggles
 from api import params
 from api.bodies import Body, read_body
 from api.errors import ApiError, json_response
@@ -31,7 +32,7 @@ class ConfigChange(Body):
     """What to change of the feed's settings; what is not given stays."""
 
     toggles: Mapping[str, bool] = {}
-    retention_days: int | None = Field(default=None, ge=1, le=3650)
+    retention_days: int | None = Field(default=None, ge=1, le=LONGEST_RETENTION)
 
 
 async def list_alerts(ask: Ask) -> web.Response:
@@ -48,25 +49,25 @@ async def list_alerts(ask: Ask) -> web.Response:
 async def dismiss(ask: Ask) -> web.Response:
     """Answer `POST /api/alerts/dismiss`; again is a success too."""
     body = await read_body(ask.request, Dismissal)
-    match = _ID.fullmatch(body.id)
-    if not match or not await ask.services.alerts.dismiss(int(match[1]), actor=ask.who.name, feed="local"):
+    alerts, seq = ask.services.alerts, _seq(body.id)
+    shown = await alerts.get(seq) if seq else None
+    if not seq or not shown or shown.local_type is None or not await alerts.dismiss(seq, actor=ask.who.name, feed="local"):
         raise ApiError(404, "alert not found")
     return json_response({"success": True})
 
 
 async def get_config(ask: Ask) -> web.Response:
     """Answer `GET /api/alerts/config`."""
-    return json_response(await _config(ask))
+    return json_response(_config(await ask.services.alerts.toggles()))
 
 
 async def put_config(ask: Ask) -> web.Response:
     """Answer `PUT /api/alerts/config` with the settings as they are after the change."""
     body = await read_body(ask.request, ConfigChange)
-    unknown = sorted(set(body.toggles) - set(LOCAL_TYPES))
-    if unknown:
-        raise ApiError(400, f"toggles: unknown type {unknown[0][:100]}; use {', '.join(LOCAL_TYPES)}")
-    await ask.services.alerts.set_local_settings(toggles=body.toggles, retention_days=body.retention_days, actor=ask.who.name)
-    return json_response(await _config(ask))
+    if set(body.toggles) - set(LOCAL_TYPES):
+        raise ApiError(400, f"toggles: unknown type; use {', '.join(LOCAL_TYPES)}")
+    choices = await ask.services.alerts.set_toggles(changes=body.toggles, retention_days=body.retention_days, actor=ask.who.name)
+    return json_response(_config(choices))
 
 
 ROUTES = (
@@ -77,9 +78,13 @@ ROUTES = (
 )
 
 
-async def _config(ask: Ask) -> dict[str, object]:
-    settings = await ask.services.alerts.local_settings()
-    return {"toggles": {name: settings.toggles[name] for name in LOCAL_TYPES}, "retention_days": settings.retention_days}
+def _seq(local_id: str) -> int | None:
+    match = _ID.fullmatch(local_id)
+    return int(match[1]) if match else None
+
+
+def _config(choices: AlertToggles) -> dict[str, object]:
+    return {"toggles": {name: choices.toggles[name] for name in LOCAL_TYPES}, "retention_days": choices.retention_days}
 
 
 def _as_json(alert: Alert) -> dict[str, str | int | bool | None]:

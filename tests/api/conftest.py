@@ -1,0 +1,239 @@
+"""A running API over a real store, for the tests of this folder."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from argon2 import PasswordHasher
+from argon2.profiles import CHEAPEST
+from prometheus_client import CollectorRegistry, Counter
+
+from alerting.book import AlertBook
+from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
+from alerting.settings import AlertingSettings
+from api.access import Access
+from api.app import create_app
+from api.listener import ApiServer
+from api.scopes import Scope
+from api.services import Services
+from api.settings import ApiSettings, SessionSettings
+from api.status import Status
+from metering.ledger import Ledger
+from storage.sqlite import SqliteDatabase
+
+START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
+CODE = "setup-1234-code"
+PASSWORD = "correct horse battery"
+
+
+class MovableClock:
+    """A clock that stands until a test moves it."""
+
+    def __init__(self) -> None:
+        self.moment = START
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def advance(self, **span: float) -> None:
+        self.moment += timedelta(**span)
+
+
+class CodeFile:
+    """The setup code as the first start keeps it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_text(CODE)
+
+    def read(self) -> str | None:
+        return self.path.read_text() if self.path.exists() else None
+
+    def consume(self) -> None:
+        self.path.unlink()
+
+
+@dataclass
+class StatusBoard:
+    """What the wiring reports; a test changes it."""
+
+    status: Status
+
+    def __call__(self) -> Status:
+        return self.status
+
+    def set(self, **changes: object) -> None:
+        self.status = replace(self.status, **changes)
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """A running API, and what stands behind it."""
+
+    server: ApiServer
+    services: Services
+    client: aiohttp.ClientSession
+    board: StatusBoard
+    clock: MovableClock
+
+    @property
+    def port(self) -> int:
+        assert self.server.address is not None
+        return self.server.address[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def token(self, *scopes: Scope, name: str = "tester", **more: datetime) -> str:
+        made = await self.services.access.tokens.create(name=name, scopes=scopes or tuple(Scope), actor="test", **more)
+        return made.secret
+
+    async def ask(
+        self, method: str, path: str, *, token: str | None = None, headers: dict[str, str] | None = None, **more: object
+    ) -> "Answer":
+        headers = dict(headers or {})
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        async with self.client.request(method, self.url + path, headers=headers, **more) as response:
+            raw = await response.read()
+            is_json = response.content_type == "application/json" and raw
+            return Answer(response.status, dict(response.headers), await response.json() if is_json else None, raw)
+
+
+@dataclass
+class Answer:
+    """One answer, read to its end."""
+
+    status: int
+    headers: dict[str, str]
+    body: object
+    raw: bytes
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    opened = await SqliteDatabase.open(tmp_path / "tollwatch.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def code_file(tmp_path: Path) -> CodeFile:
+    return CodeFile(tmp_path / "setup-code")
+
+
+@pytest.fixture
+def access(database: SqliteDatabase, clock: MovableClock, code_file: CodeFile) -> Access:
+    cheap = PasswordHasher.from_parameters(CHEAPEST)
+    return Access(database, settings=SessionSettings(), setup_code=code_file, now=clock, hasher=cheap)
+
+
+@pytest.fixture
+async def ledger(database: SqliteDatabase, clock: MovableClock) -> AsyncIterator[Ledger]:
+    ledger = Ledger(database, instance="test", now=clock, on_settled=lambda _settled: None)
+    yield ledger
+    await ledger.drain()
+
+
+@pytest.fixture
+def book(database: SqliteDatabase, clock: MovableClock) -> AlertBook:
+    return AlertBook(database, org_id="org", settings=AlertingSettings(), now=clock)
+
+
+@pytest.fixture
+def board() -> StatusBoard:
+    doors = {"forward": "127.0.0.1:8080", "base_url": "127.0.0.1:8081"}
+    return StatusBoard(
+        Status(version="0.1.0", mode="enforce", instance="test", started_at=START, store_writable=True, canary_held=True, doors=doors)
+    )
+
+
+@pytest.fixture
+def settings() -> ApiSettings:
+    return ApiSettings(allowed_hosts=("tollwatch.corp", "proxied.corp:8443"))
+
+
+@pytest.fixture
+def services(access: Access, book: AlertBook, ledger: Ledger, board: StatusBoard, settings: ApiSettings, clock: MovableClock) -> Services:
+    registry = CollectorRegistry()
+    Counter("tollwatch_calls", "calls", registry=registry).inc(3)
+    return Services(access=access, alerts=book, ledger=ledger, status=board, settings=settings, registry=registry, now=clock)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+async def gateway(services: Services, board: StatusBoard, clock: MovableClock, server_tls: ssl.SSLContext) -> AsyncIterator[Gateway]:
+    server = ApiServer(create_app(services))
+    await server.start("127.0.0.1", 0, server_tls)
+    async with aiohttp.ClientSession() as client:
+        yield Gateway(server=server, services=services, client=client, board=board, clock=clock)
+    await server.stop()
+
+
+@pytest.fixture
+def occur(clock: MovableClock) -> Callable[..., Occurrence]:
+    """Return a maker of findings that were acted on."""
+
+    def make(kind: AlertKind = AlertKind.PROMPT_DRIFT, **changes: object) -> Occurrence:
+        taken = changes.pop("taken", Taken.ALERTED)
+        fields = {
+            "kind": kind,
+            "action": Action.ALERT,
+            "severity": Severity.CRITICAL if kind is AlertKind.PROMPT_DRIFT else Severity.MEDIUM,
+            "title": "title",
+            "message": "message",
+            "episode": (str(clock()),),
+            "subject": Subject(service="openai"),
+            **changes,
+        }
+        return Occurrence(finding=Finding(**fields), taken=taken, at=clock())
+
+    return make
+
+
+@pytest.fixture
+def raw_exchange(gateway: Gateway) -> Callable[[bytes], "asyncio.Future[bytes]"]:
+    """Return a function that sends bytes as they are and returns all that comes back."""
+
+    async def exchange(data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        try:
+            writer.write(data)
+            await writer.drain()
+            async with asyncio.timeout(10):
+                return await reader.read()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    return exchange
