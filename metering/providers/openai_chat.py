@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import orjson
 
@@ -94,7 +95,7 @@ def _content(content: object) -> Iterator[str]:
     if isinstance(content, str):
         yield content
     elif isinstance(content, dict):
-        yield orjson.dumps(content).decode()
+        yield orjson.dumps(cast("object", content)).decode()
     else:
         for chunk in objects(content):
             yield from _content(chunk.get("text") or chunk.get("thinking"))

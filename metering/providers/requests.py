@@ -1,5 +1,6 @@
 """What the request bodies of all formats have in common: typed fields, and the text in content parts."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -97,7 +98,22 @@ def mapping(value: object, where: str) -> Json:
 
 def compact(*parts: object) -> bytes:
     """Return tool definitions and schemas as one compact JSON document a part, as they are counted."""
-    return b"\n".join(orjson.dumps(part) for part in parts if part)
+    return b"\n".join(_compact(part) for part in parts if part)
+
+
+def _compact(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return _compact_slowly(value)
+
+
+def _compact_slowly(value: object) -> bytes:
+    """Write what orjson refuses: numbers beyond 64 bits, lone surrogates."""
+    try:
+        return json.dumps(value, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ValueError("the definitions are nested too deep") from None
 
 
 def tool_names(tools: Sequence[object]) -> tuple[str, ...]:
@@ -150,9 +166,9 @@ class PromptBuilder:
         for key in _TEXT_KEYS:
             value = part.get(key)
             if isinstance(value, str | list | dict):
-                yield from self._texts(value, depth + 1)
-        if isinstance(part.get("input"), dict | list):
-            yield orjson.dumps(part["input"]).decode()
+                yield from self._texts(cast("object", value), depth + 1)
+        if isinstance(made := part.get("input"), dict | list):
+            yield _compact(cast("object", made)).decode()
 
     def _document_text(self, part: Json) -> Iterator[str]:
         """Yield the text of a plain-text document (Anthropic `source: {type: text}`): it is prompt like any other."""
