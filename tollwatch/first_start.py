@@ -31,6 +31,21 @@ class Installation:
     """Whether this was the first start."""
 
 
+class SetupCodeFile:
+    """The one-time code that sets the first password of the API."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / SETUP_CODE_FILE
+
+    def read(self) -> str | None:
+        """Return the code, None when it is used up."""
+        return _private_text(self._path) if self._path.exists() else None
+
+    def consume(self) -> None:
+        """Make the code useless."""
+        self._path.unlink(missing_ok=True)
+
+
 def first_start(data_dir: Path, *, org_id: UUID | None = None) -> Installation:
     """Make what is missing and return the whole; what is there stays as it is, so that running it again changes nothing."""
     prepare_folder(data_dir)
@@ -39,12 +54,11 @@ def first_start(data_dir: Path, *, org_id: UUID | None = None) -> Installation:
     kept_id = _kept(data_dir / ORGANIZATION_FILE, lambda: str(uuid4()))
     if fresh:
         _kept(data_dir / SETUP_CODE_FILE, lambda: secrets.token_urlsafe(12))
-    code = data_dir / SETUP_CODE_FILE
     return Installation(
         data_dir=data_dir,
         key=key,
         org_id=org_id or UUID(kept_id),
-        setup_code=_private_text(code) if code.exists() else None,
+        setup_code=SetupCodeFile(data_dir).read(),
         fresh=fresh,
     )
 

@@ -1,0 +1,213 @@
+"""The gateway, wired: read it top to bottom."""
+
+import asyncio
+import gc
+import hmac
+import resource
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from alerting.book import AlertBook
+from api.access import Access
+from api.app import create_app
+from api.listener import ApiServer
+from api.services import Services
+from api.status import Status
+from metering.budgets import BudgetBook
+from metering.ledger import Ledger
+from metering.meter import Meter
+from metering.prices import PriceBook
+from metering.providers.catalog import CANARY_HOST
+from metering.telemetry import Telemetry
+from metering.tokens import TokenCounter
+from proxy.ca import CertificateAuthority
+from proxy.server import CanaryFailed, ProxyServer
+from storage.lock import GatewayLock
+from storage.sqlite import SqliteDatabase
+from tollwatch import __version__
+from tollwatch.callline import CallLine
+from tollwatch.config import Config, listen_address
+from tollwatch.control import Commands, ControlServer, socket_path
+from tollwatch.environment import CA_FOLDER
+from tollwatch.first_start import Installation, SetupCodeFile, first_start
+from tollwatch.health import ClockWatch
+from tollwatch.judging import Judge, Parts, build_gate
+from tollwatch.reload import Reloader
+from tollwatch.store import now
+from tollwatch.supervisor import Supervisor
+
+_log = structlog.get_logger(__name__)
+
+GRACE: Final = timedelta(seconds=8)
+"""How long calls in flight may take to end after SIGTERM; then they are settled as they stand."""
+_MINUTE: Final = 60.0
+_DAY: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What the person at the terminal is told when the gateway is ready."""
+
+    config: Config
+    installation: Installation
+    forward: str
+    base_url: str
+    api: str
+    recovered: int
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """What /readyz and /api/status are made of."""
+
+    instance: str
+    mode: str
+    started_at: datetime
+    canary_held: bool = False
+    ending: bool = False
+    doors: dict[str, str | None] = field(default_factory=lambda: dict[str, str | None].fromkeys(("forward", "base_url", "api")))
+
+    def status(self, ledger: Ledger) -> Status:
+        """Return how the gateway is now."""
+        return Status(
+            version=__version__,
+            mode=self.mode,
+            instance=self.instance,
+            started_at=self.started_at,
+            store_writable=ledger.healthy,
+            canary_held=self.canary_held,
+            doors=dict(self.doors),
+            problems=("the gateway is ending",) if self.ending else (),
+        )
+
+
+async def serve(config: Config, *, reread: Callable[[], Config], announce: Callable[[Running], None]) -> None:
+    """Run until SIGTERM or SIGINT. What cannot start raises with cause and remedy; CanaryFailed when it would not protect."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold prompts and keys
+    async with AsyncExitStack() as stack:
+        stop, hangup = _signals(stack)
+        installation = first_start(config.data_dir, org_id=config.organization.id)
+        state = State(instance=str(installation.org_id)[:8], mode=config.mode, started_at=now())
+
+        # The store and what it keeps. Leaving writes what still waits, in reverse order.
+        stack.enter_context(GatewayLock(config.database_path))
+        database = await SqliteDatabase.open(config.database_path, durability=config.storage.durability)
+        stack.push_async_callback(database.close)
+        for warning in database.warnings:
+            _log.warning("store_warning", message=warning)
+        judge = Judge()
+        book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
+        stack.push_async_callback(book.drain)
+        budgets = BudgetBook(config.budgets).all
+        ledger = Ledger(
+            database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health
+        )
+        stack.push_async_callback(ledger.drain)
+        recovered = await ledger.recover()
+
+        # What judges.
+        counter = TokenCounter()
+        await counter.warm()
+        meter = Meter(PriceBook(config.pricing, now=now()), counter, config.metering)
+        parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key)
+        judge.swap(build_gate(config, parts))
+        judge.on_health(None)  # ends an alert that an earlier run left
+
+        # The doors.
+        authority = CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.intercept_hosts)
+        if authority.renewed:
+            _log.warning("ca_renewed", reason=authority.renewed, remedy="start programs that run through the gateway again")
+        registry = CollectorRegistry()
+        access = Access(database, settings=config.api.sessions, setup_code=SetupCodeFile(config.data_dir), now=now)
+        services = Services(
+            access=access,
+            alerts=book,
+            ledger=ledger,
+            status=lambda: state.status(ledger),
+            settings=config.api,
+            registry=registry,
+            now=now,
+        )
+        api = ApiServer(create_app(services))
+        stack.push_async_callback(api.stop)
+        await api.start(*listen_address(config.api.listen), authority.leaf_context() if config.api.tls == "auto" else None)
+        state.doors["api"] = _door(api.address)
+        proxy = ProxyServer(
+            settings=config.proxy,
+            identity=config.identity,
+            users=config.users,
+            services=config.services,
+            gate=judge,
+            ca_dir=config.data_dir / CA_FOLDER,
+            key_hasher=lambda key: hmac.digest(installation.key, b"key\0" + key, "sha256").hex()[:16],
+            now=now,
+            telemetry=Telemetry(registry),
+            own_ports=lambda: {api.address[1]} if api.address else set(),
+            record=CallLine(config.log),
+        )
+        stack.push_async_callback(proxy.stop, grace=GRACE)
+        await proxy.start()
+        state.doors |= {"forward": _door(proxy.forward_address), "base_url": _door(proxy.base_url_address)}
+
+        # The proof, before anybody is told that it is ready.
+        await _prove(proxy, ledger)
+        state.canary_held = True
+
+        # What runs beside.
+        reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state)
+        control = ControlServer(socket_path(config.data_dir), Commands(tokens=access.tokens, alerts=book, reload=reloader))
+        stack.push_async_callback(control.stop)
+        await control.start()
+        supervisor = await stack.enter_async_context(Supervisor())
+        supervisor.every("expire_alerts", _MINUTE, lambda: book.expire(now()))
+        supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
+        supervisor.run("clock", ClockWatch(lambda: judge.gate, now=now).run)
+        supervisor.run("reload", lambda: reloader.at_each(hangup))
+
+        gc.collect()
+        gc.freeze()  # what start-up made stays for good: the collector need not look at it again
+        announce(
+            Running(
+                config=config,
+                installation=installation,
+                forward=_door(proxy.forward_address),
+                base_url=_door(proxy.base_url_address),
+                api=_door(api.address),
+                recovered=recovered,
+            )
+        )
+        _log.info("ready", version=__version__, mode=config.mode, recovered_calls=recovered, doors=state.doors)
+        await stop.wait()
+        state.ending = True
+        _log.info("ending", grace_seconds=GRACE.total_seconds())
+    _log.info("ended")
+
+
+async def _prove(proxy: ProxyServer, ledger: Ledger) -> None:
+    """Send the canary; it must be refused, and the refusal must stand in the ledger. Raises CanaryFailed."""
+    begun = now()
+    await proxy.canary()
+    rows = await ledger.rows(since=begun, newest_first=True, limit=100)
+    if not any(row.host == CANARY_HOST and row.state == "refused" for row in rows):
+        raise CanaryFailed("The start-up canary was refused, but its refusal is not in the ledger: the gateway would not record what it blocks")
+
+
+def _signals(stack: AsyncExitStack) -> tuple[asyncio.Event, asyncio.Event]:
+    loop = asyncio.get_running_loop()
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, hangup)):
+        loop.add_signal_handler(number, event.set)
+        stack.callback(loop.remove_signal_handler, number)
+    return stop, hangup
+
+
+def _door(address: tuple[str, int] | None) -> str:
+    host, port = address or ("?", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,78 @@
+"""`run` and `reload`."""
+
+import asyncio
+import shutil
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from api.listener import ListenError
+from proxy.ca import CaError, CaModesError
+from proxy.server import CanaryFailed
+from storage.database import StoreError
+from storage.lock import LockHeld
+from tollwatch import __version__, log
+from tollwatch.app import Running, serve
+from tollwatch.commands.writing import write
+from tollwatch.config import Config, load_config
+from tollwatch.exits import CommandError, Exit
+from tollwatch.first_start import FirstStartError
+from tollwatch.output import line
+from tollwatch.ownership import conflict
+
+
+def run(arguments: Namespace) -> int:
+    """Run the gateway until it is told to end."""
+    config = load_config(arguments.config)
+    log.configure(config.log)
+    if sentence := conflict():
+        raise CommandError(sentence)
+    try:
+        asyncio.run(serve(config, reread=lambda: _reread(arguments), announce=_announce))
+    except CanaryFailed as error:
+        raise CommandError(str(error), Exit.UNHEALTHY) from error
+    except (LockHeld, StoreError, FirstStartError, CaError, CaModesError, ListenError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    except OSError as error:
+        raise CommandError(str(error) or repr(error)) from error
+    return Exit.OK
+
+
+def reload(arguments: Namespace) -> int:
+    """Make the running gateway read its config again."""
+    for sentence in write(arguments, "reload"):
+        line(sentence)
+    return Exit.OK
+
+
+def _reread(arguments: Namespace) -> Config:
+    return load_config(arguments.config)
+
+
+def _announce(running: Running) -> None:
+    program = _program()
+    line(f"tollwatch {__version__} is ready ({running.config.mode})")
+    line(f"  forward door   http://{running.forward}")
+    line(f"  base-URL door  http://{running.base_url}/openai/v1, /anthropic, …")
+    line(f"  API            http://{running.api}")
+    line(f"  data           {running.config.data_dir}")
+    if running.recovered:
+        line(f"  {running.recovered} calls were open when the last run ended: charged at their holds, shown as unknown")
+    if code := running.installation.setup_code:
+        line(f"  setup code     {code}  (sets the password of the API, once)")
+    line("Next, in another terminal:")
+    line(f"  {program} exec -- python my_agent.py")
+    line(f"  {program} doctor")
+    line(f"  {program} calls ls")
+    sys.stdout.flush()
+
+
+def _program() -> str:
+    """Return how this program can be called again from here."""
+    called = Path(sys.argv[0])
+    if called.name != "tollwatch":
+        return "python -m tollwatch"
+    found = shutil.which("tollwatch")
+    if found and Path(found).resolve() == called.resolve():
+        return "tollwatch"
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)

@@ -1,0 +1,104 @@
+"""The gate that the config asks for, and the one that is in force."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alerting.baseline import Baselines
+from alerting.book import AlertBook
+from alerting.detectors.rate_limit import RateLimits
+from alerting.finding import Refusal, Verdict
+from alerting.gate import Detectors, Gate
+from alerting.policy import Policy
+from metering.budgets import BudgetBook
+from metering.call import Call, Reply
+from metering.holds import Settled
+from metering.ledger import Ledger
+from metering.meter import Meter
+from metering.providers.wire import ReplyReader
+from metering.reading import Reading, ReplyFacts
+from metering.tokens import TokenCounter
+from storage.database import Database, StoreError
+from tollwatch.config import Config
+from tollwatch.store import now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a gate works with and what outlives it when the config is read again."""
+
+    database: Database
+    ledger: Ledger
+    meter: Meter
+    counter: TokenCounter
+    book: AlertBook
+    key: bytes
+    """The installation's own, for the fingerprints of prompts."""
+
+
+def build_gate(config: Config, parts: Parts) -> Gate:
+    """Return a gate of these rules, detectors and budgets. Raises ValueError when they contradict each other."""
+    return Gate(
+        mode=config.mode,
+        rules=Policy(config.rules),
+        detectors=Detectors.of(config.detectors, key=parts.key),
+        rates=RateLimits(config.detectors.rate_limits),
+        budgets=BudgetBook(config.budgets),
+        ledger=parts.ledger,
+        meter=parts.meter,
+        counter=parts.counter,
+        book=parts.book,
+        baselines=Baselines(parts.database, approve=config.detectors.prompt_drift.approve, now=now),
+        unknown_formats=config.proxy.unknown_formats,
+        now=now,
+    )
+
+
+class Judge:
+    """The gate in force. After a swap, a call is still settled by the gate that admitted it."""
+
+    def __init__(self) -> None:
+        self._gate: Gate | None = None
+        self._admitted: dict[str, Gate] = {}
+
+    @property
+    def gate(self) -> Gate:
+        """The gate that judges new calls."""
+        if self._gate is None:
+            raise RuntimeError("the gateway judges before it is wired")
+        return self._gate
+
+    def swap(self, gate: Gate) -> None:
+        """Judge new calls by another gate."""
+        self._gate = gate
+
+    async def admit(self, call: Call) -> Verdict:
+        """Decide on a call."""
+        gate = self.gate
+        verdict = await gate.admit(call)
+        if not verdict.blocked:
+            self._admitted[call.id] = gate
+        return verdict
+
+    async def refuse(self, call: Call, *, refusal: Refusal, message: str) -> Verdict:
+        """Record a call that the proxy cannot let through."""
+        gate = self.gate
+        verdict = await gate.refuse(call, refusal=refusal, message=message)
+        if not verdict.blocked:
+            self._admitted[call.id] = gate
+        return verdict
+
+    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
+        """Return a reader for the answer."""
+        return self.gate.reader(call, content_type=content_type)
+
+    def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
+        """Record how a call ended."""
+        return self._admitted.pop(call.id, self.gate).settle(call, reply, facts)
+
+    def on_settled(self, settled: Sequence[Settled]) -> None:
+        """Hear from the ledger what is durable."""
+        self.gate.on_settled(settled)
+
+    def on_health(self, failure: StoreError | None) -> None:
+        """Hear from the ledger that the store fails, or is well again."""
+        self.gate.on_health(failure)

@@ -1,0 +1,64 @@
+"""Reading the config again: all that can change is swapped at once, or nothing is."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from metering.budgets import BudgetBook
+from tollwatch.config import Config
+from tollwatch.judging import Judge, Parts, build_gate
+from tollwatch.rawconfig import ConfigError
+
+_log = structlog.get_logger(__name__)
+
+SWAPPED = ("mode", "rules", "detectors", "budgets")
+"""The sections that a running gateway takes over."""
+
+
+class Shown(Protocol):
+    """What tells the mode to others."""
+
+    mode: str
+
+
+class Reloader:
+    """Validates, then swaps the gate; a section that needs a restart makes it refuse the whole."""
+
+    def __init__(self, config: Config, *, parts: Parts, judge: Judge, reread: Callable[[], Config], state: Shown) -> None:
+        self._config = config
+        self._parts = parts
+        self._judge = judge
+        self._reread = reread
+        self._state = state
+
+    async def __call__(self) -> list[str]:
+        """Swap and say what changed. Raises ValueError, with everything as it was, when the config cannot be taken over."""
+        try:
+            config = await asyncio.to_thread(self._reread)
+            gate = build_gate(config, self._parts)
+        except ConfigError as error:
+            raise ValueError(f"The config was not taken over: {error}") from error
+        changed = [name for name in Config.model_fields if getattr(config, name) != getattr(self._config, name)]
+        fixed = [name for name in changed if name not in SWAPPED]
+        if fixed:
+            raise ValueError(f"The config was not taken over: {', '.join(fixed)} changed, which needs a restart of the gateway")
+        if not changed:
+            return ["nothing changed"]
+        self._parts.ledger.follow(BudgetBook(config.budgets).all)
+        self._judge.swap(gate)
+        self._config = config
+        self._state.mode = config.mode
+        _log.info("config_reloaded", sections=changed)
+        return [f"{name} is taken over" for name in changed]
+
+    async def at_each(self, hangup: asyncio.Event) -> None:
+        """Reload at each SIGHUP, for ever."""
+        while True:
+            await hangup.wait()
+            hangup.clear()
+            try:
+                await self()
+            except ValueError as error:
+                _log.error("config_not_reloaded", message=str(error))  # noqa: TRY400  # the sentence says it all
