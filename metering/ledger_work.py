@@ -211,9 +211,8 @@ def _kept(holds: Sequence[PlacedHold]) -> str | None:
     """Return the holds as the row keeps them while its call is open: what recovery needs to charge them."""
     if not holds:
         return None
-    return orjson.dumps(
-        [(placed.hold.budget.id, placed.starts_at, placed.hold.amount, placed.hold.budget.limit.amount) for placed in holds]
-    ).decode()
+    kept = [(placed.hold.budget.id, placed.starts_at, placed.hold.amount, placed.hold.budget.limit.amount) for placed in holds]
+    return orjson.dumps(kept).decode()
 
 
 def _pair(row: _Values) -> tuple[int, int]:
