@@ -171,6 +171,10 @@ class Ledger(LedgerReads):
                 self._latest[budget.id] = period
         return found
 
+    def follow(self, budgets: Sequence[Budget]) -> None:
+        """Tell the state of these budgets from now on (the config was read again)."""
+        self._budgets = tuple(budgets)
+
     async def budgets(self) -> list[BudgetState]:
         """Return the state of every budget in its current period."""
         states: list[BudgetState] = []
