@@ -1,6 +1,7 @@
 """JSON bodies of requests, read under a deadline and checked against a model."""
 
 import asyncio
+from typing import cast
 
 import orjson
 from aiohttp import web
@@ -41,7 +42,7 @@ def _object(raw: bytes) -> dict[str, object]:
         raise ApiError(400, f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     if not isinstance(value, dict):
         raise ApiError(400, "the body must be a JSON object")
-    return value
+    return cast("dict[str, object]", value)
 
 
 def _explain(error: ValidationError) -> str:

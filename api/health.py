@@ -37,7 +37,11 @@ async def readyz(ask: Ask) -> web.Response:
 
 
 async def metrics(ask: Ask) -> web.Response:
-    """Answer `GET /metrics` in the Prometheus text format. It carries counts and sums, no caller, prompt or key."""
+    """Answer `GET /metrics` in the Prometheus text format.
+
+    It carries counts and sums, no caller, prompt or key; so a client on this machine needs no token, like most exporters.
+    From elsewhere it takes one with `alerts:read`.
+    """
     encode, content_type = exposition.choose_encoder(ask.request.headers.get("Accept", ""))
     return web.Response(body=encode(ask.services.registry), headers={"Content-Type": content_type})
 

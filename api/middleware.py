@@ -1,6 +1,7 @@
 """What happens round every request: the guards before it, the feed's words for what failed, the security headers after it."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -56,8 +57,8 @@ def _guard(request: web.Request, configured_hosts: Sequence[str]) -> None:
 
 def _port(request: web.Request) -> int:
     """Return the port that the request came in by; 0, which no Host names, once the connection is gone."""
-    name = request.get_extra_info("sockname")
-    return int(name[1]) if isinstance(name, tuple) else 0
+    name = cast("tuple[str, int] | None", request.get_extra_info("sockname"))
+    return name[1] if name else 0
 
 
 def _dressed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:

@@ -20,10 +20,9 @@ def parse_scopes(names: str) -> frozenset[Scope]:
     """Return the scopes in `alerts:read,alerts:write` (commas or spaces). Raises ValueError with the accepted names."""
     words = names.replace(",", " ").split()
     known = {scope.value for scope in Scope}
-    if not words or (unknown := next((word for word in words if word not in known), None)):
-        given = "no scope was given" if not words else f"{unknown!r} is not a scope"
-        msg = f"{given}: use one or more of {', '.join(Scope)}"
-        raise ValueError(msg)
+    wrong = [f"{word!r} is not a scope" for word in words if word not in known]
+    if wrong or not words:
+        raise ValueError(f"{wrong[0] if wrong else 'no scope was given'}: use one or more of {', '.join(Scope)}")
     return frozenset(map(Scope, words))
 
 

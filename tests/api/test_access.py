@@ -13,7 +13,7 @@ from api.passwords import AlreadySetError, SetupCodeError, SetupError
 from api.scopes import ALL_SCOPES, Scope, parse_scopes
 from api.secret import digest
 from api.settings import SessionSettings
-from api.throttle import TooManyFailuresError
+from api.throttle import LoginThrottle, TooManyFailuresError
 from api.tokens import TokenError
 from storage.sqlite import SqliteDatabase
 
@@ -359,6 +359,20 @@ async def test_guesses_at_the_setup_code_are_slowed(access: Access) -> None:
 
     with pytest.raises(TooManyFailuresError):
         await set_up(access)
+
+
+async def test_a_typo_takes_back_its_own_attempt_alone(access: Access) -> None:
+    throttle = LoginThrottle(access._throttle.now)  # noqa: SLF001 - the same clock
+    for _ in range(5):
+        throttle.begin("a")
+    throttle.begin("b")
+
+    throttle.take_back("a")
+    throttle.take_back("nobody")
+
+    throttle.begin("a")
+    with pytest.raises(TooManyFailuresError):
+        throttle.begin("a")
 
 
 async def test_set_ups_after_the_first_do_not_forget_failed_logins(access: Access) -> None:

@@ -3,6 +3,12 @@
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from api.app import ROUTES
+from api.authorize import authorize
+from api.errors import ApiError
+from api.scopes import Scope
 
 
 async def test_the_process_is_healthy_even_when_the_gateway_is_not_ready(gateway: Any) -> None:
@@ -43,6 +49,20 @@ async def test_metrics_are_prometheus_text(gateway: Any) -> None:
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert b"tollwatch_calls_total 3.0" in answer.raw
+
+
+@pytest.mark.parametrize("remote", ["192.0.2.7", "2001:db8::1", "unknown"])
+async def test_metrics_take_a_token_from_beyond_this_machine(gateway: Any, remote: str) -> None:
+    (route,) = (route for route in ROUTES if route.path == "/metrics")
+    access = gateway.services.access
+
+    with pytest.raises(ApiError) as refused:
+        await authorize(make_mocked_request("GET", "/metrics").clone(remote=remote), access, route)
+
+    assert refused.value.status == 401
+    headers = {"Authorization": f"Bearer {await gateway.token(Scope.ALERTS_READ)}"}
+    allowed = await authorize(make_mocked_request("GET", "/metrics", headers=headers).clone(remote=remote), access, route)
+    assert allowed is not None
 
 
 async def test_metrics_are_openmetrics_where_asked_for(gateway: Any) -> None:
