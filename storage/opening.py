@@ -98,10 +98,25 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (application or tables):
         raise StoreError(f"{path} belongs to another program (application id {application}). Set storage.url to another file")
-    if tables and path.stat().st_size <= _CHECKED_ON_OPEN:
+    if tables:
+        _check(connection, path)
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a file that was cut short, or (where that is quick) whose pages do not fit together."""
+    size = path.stat().st_size
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    if size % page_size and not _has_log(path):  # pages that a crash left half copied are still whole in the log
+        raise damaged(path, f"its last page is cut short at byte {size}")
+    if size <= _CHECKED_ON_OPEN:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise damaged(path, str(found).replace("\n", " "))
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
