@@ -29,7 +29,7 @@ lint: $(VENV)/.dev ## style, format and import directions
 
 types: $(VENV)/.dev ## mypy and pyright, both strict
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev system node_modules ## the tests, with branch coverage
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
@@ -41,7 +41,7 @@ soak: $(VENV)/.dev ## the long runs
 	$(BIN)/pytest -q -m soak $(ARGS)
 
 replay: $(VENV)/.dev ## recorded exchanges through a running gateway
-	$(BIN)/python -m tests.replay $(ARGS)
+	$(BIN)/python -m tests.end_to_end.replay $(ARGS)
 
 lock: $(VENV)/.dev ## write the lock files anew from pyproject.toml
 	$(UV_COMPILE) --group build -o requirements.lock

@@ -13,6 +13,8 @@ from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
+from proxy.canary import CanaryFailed
+from proxy.server import ProxyServer
 
 from alerting.book import AlertBook
 from api.access import Access
@@ -28,7 +30,6 @@ from metering.providers.catalog import CANARY_HOST
 from metering.telemetry import Telemetry
 from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
-from proxy.server import CanaryFailed, ProxyServer
 from storage.lock import GatewayLock
 from storage.sqlite import SqliteDatabase
 from tollwatch import __version__
@@ -88,7 +89,9 @@ class State:
         )
 
 
-async def serve(config: Config, *, reread: Callable[[], Config], announce: Callable[[Running], None]) -> None:
+async def serve(  # noqa: PLR0915  # one straight list is easier to read than its parts
+    config: Config, *, reread: Callable[[], Config], announce: Callable[[Running], None]
+) -> None:
     """Run until SIGTERM or SIGINT. What cannot start raises with cause and remedy; CanaryFailed when it would not protect."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold prompts and keys
     async with AsyncExitStack() as stack:
@@ -106,9 +109,7 @@ async def serve(config: Config, *, reread: Callable[[], Config], announce: Calla
         book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
         stack.push_async_callback(book.drain)
         budgets = BudgetBook(config.budgets).all
-        ledger = Ledger(
-            database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health
-        )
+        ledger = Ledger(database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health)
         stack.push_async_callback(ledger.drain)
         recovered = await ledger.recover()
 
@@ -196,7 +197,9 @@ async def _prove(proxy: ProxyServer, ledger: Ledger) -> None:
     await proxy.canary()
     rows = await ledger.rows(since=begun, newest_first=True, limit=100)
     if not any(row.host == CANARY_HOST and row.state == "refused" for row in rows):
-        raise CanaryFailed("The start-up canary was refused, but its refusal is not in the ledger: the gateway would not record what it blocks")
+        raise CanaryFailed(
+            "The start-up canary was refused, but its refusal is not in the ledger: the gateway would not record what it blocks"
+        )
 
 
 def _signals(stack: AsyncExitStack) -> tuple[asyncio.Event, asyncio.Event]:

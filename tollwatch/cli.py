@@ -99,28 +99,9 @@ def parser() -> argparse.ArgumentParser:
         "--probe", choices=["python", "node"], action="append", default=[], help="also run a small program of this kind through the gateway"
     )
 
-    token = group("token", "API tokens")
-    create = add(token, "create", "token:create", "make a token; it is printed once", reads=True)
-    create.add_argument("--name", required=True)
-    create.add_argument(
-        "--scope", action="append", required=True, help="alerts:read, alerts:write, config:write or admin; may be given again"
-    )
-    create.add_argument("--expires", metavar="SPAN", help="for example 90d; without it the token has no end")
-    add(token, "ls", "token:ls", "list the tokens", reads=True)
-    add(token, "revoke", "token:revoke", "make a token useless at once").add_argument("name")
-
+    _tokens(group("token", "API tokens"), add)
     _alerts(group("alerts", "what is wrong"), add)
-    calls = group("calls", "the ledger, one row a call")
-    listed = add(calls, "ls", "calls:ls", "list calls, newest first", reads=True)
-    listed.add_argument("--limit", type=_positive, default=50)
-    listed.add_argument("--since", metavar="WHEN", help="a span back from now (24h) or a time (2026-01-31T10:00:00Z)")
-    add(calls, "show", "calls:show", "show one call", reads=True).add_argument("id")
-    tail = add(commands, "tail", "calls:tail", "print calls as they settle, until interrupted", reads=True)
-    tail.add_argument("--count", type=_positive, help="end after so many calls")
-    spend = add(commands, "spend", "spend:spend", "what was spent", reads=True)
-    spend.add_argument("period", nargs="?", choices=["daily", "weekly", "monthly"], default="daily")
-    spend.add_argument("--by", choices=["day", "provider", "model", "user", "service", "department"], default=None)
-
+    _ledger(commands, group("calls", "the ledger, one row a call"), add)
     config = group("config", "the config file")
     add(config, "show", "config:show", "print the config in force, defaults included", reads=True)
     add(config, "validate", "config:validate_command", "check the config file", reads=True)
@@ -140,7 +121,34 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _alerts(alerts: "argparse._SubParsersAction[argparse.ArgumentParser]", add: Callable[..., argparse.ArgumentParser]) -> None:
+type Group = "argparse._SubParsersAction[argparse.ArgumentParser]"
+type Add = Callable[..., argparse.ArgumentParser]
+
+
+def _tokens(token: Group, add: Add) -> None:
+    create = add(token, "create", "token:create", "make a token; it is printed once", reads=True)
+    create.add_argument("--name", required=True)
+    create.add_argument(
+        "--scope", action="append", required=True, help="alerts:read, alerts:write, config:write or admin; may be given again"
+    )
+    create.add_argument("--expires", metavar="SPAN", help="for example 90d; without it the token has no end")
+    add(token, "ls", "token:ls", "list the tokens", reads=True)
+    add(token, "revoke", "token:revoke", "make a token useless at once").add_argument("name")
+
+
+def _ledger(commands: Group, calls: Group, add: Add) -> None:
+    listed = add(calls, "ls", "calls:ls", "list calls, newest first", reads=True)
+    listed.add_argument("--limit", type=_positive, default=50)
+    listed.add_argument("--since", metavar="WHEN", help="a span back from now (24h) or a time (2026-01-31T10:00:00Z)")
+    add(calls, "show", "calls:show", "show one call", reads=True).add_argument("id")
+    tail = add(commands, "tail", "calls:tail", "print calls as they settle, until interrupted", reads=True)
+    tail.add_argument("--count", type=_positive, help="end after so many calls")
+    spend = add(commands, "spend", "spend:spend", "what was spent", reads=True)
+    spend.add_argument("period", nargs="?", choices=["daily", "weekly", "monthly"], default="daily")
+    spend.add_argument("--by", choices=["day", "provider", "model", "user", "service", "department"], default=None)
+
+
+def _alerts(alerts: Group, add: Add) -> None:
     listed = add(alerts, "ls", "alerts:ls", "list alerts, newest first", reads=True)
     listed.add_argument("--kind", action="append", help="only this kind; may be given again")
     listed.add_argument("--all", action="store_true", help="resolved and dismissed ones too")

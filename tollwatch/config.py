@@ -102,7 +102,7 @@ class Config(Section):
         scheme, _, path = self.storage.url.partition("///")
         if scheme != "sqlite:":
             raise ConfigError(
-                f"storage.url {self.storage.url.partition('://')[0]}://… is not supported: write 'sqlite:///{{data_dir}}/tollwatch.db' or another file"
+                f"storage.url {self.storage.url.partition('://')[0]}://… is not supported: write 'sqlite:///{{data_dir}}/tollwatch.db'"
             )
         return absolute(path.replace("{data_dir}", str(self.data_dir)))
 

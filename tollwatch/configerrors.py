@@ -55,7 +55,7 @@ def fields_at(model: type[BaseModel], path: KeyPath) -> dict[str, str]:
     for key in path:
         if isinstance(key, int) or section is None:
             continue
-        name = {alias: name for alias, name in _keys(section).items()}.get(key)
+        name = _keys(section).get(key)
         section = _section_in(section.model_fields[name].annotation) if name else None
     return _keys(section) if section else {}
 
@@ -118,7 +118,8 @@ def _wrong(detail: ErrorDetails) -> str:
     if kind in {"greater_than_equal", "less_than_equal"}:
         return f"is too {'small; at least' if kind[0] == 'g' else 'large; at most'} {next(iter(context.values()))}"
     if kind in {"string_too_short", "string_too_long"}:
-        return f"is too {kind.removeprefix('string_too_')}; {next(iter(context.values()))} characters are the {'least' if kind.endswith('short') else 'most'}"
+        bound = "least" if kind.endswith("short") else "most"
+        return f"is too {kind.removeprefix('string_too_')}; {next(iter(context.values()))} characters are the {bound}"
     return _SHAPES.get(kind) or f"does not fit: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 

@@ -33,7 +33,9 @@ class ControlError(Exception):
 class Reload(Protocol):
     """Reads the config again and swaps what can be swapped; answers with sentences. Raises ValueError when it changes nothing."""
 
-    async def __call__(self) -> list[str]: ...
+    async def __call__(self) -> list[str]:
+        """Read, check, swap."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,4 +186,4 @@ def _owned_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise ControlError(f"The folder {folder} for the control socket belongs to another user or is writable by others: remove it, or set a shorter data_dir")
+        raise ControlError(f"The folder {folder} of the control socket is open to other users: remove it, or set a shorter data_dir")

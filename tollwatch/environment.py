@@ -44,7 +44,7 @@ _BASE_URLS = {
 }
 
 
-class EnvironmentUnavailable(Exception):
+class EnvironmentUnavailableError(Exception):
     """The variables cannot be made; the message says why and what to do."""
 
 
@@ -68,7 +68,7 @@ def variables(raw: RawConfig, environ: Mapping[str, str], options: Options) -> d
     try:
         ours = certificate.read_text(encoding="ascii")
     except OSError as error:
-        raise EnvironmentUnavailable(
+        raise EnvironmentUnavailableError(
             f"Cannot read the CA certificate {certificate}: {error.strerror}. Run `tollwatch init` or start the gateway first"
         ) from error
     forward = reachable(raw.get("proxy", "listen", default=DEFAULT_FORWARD))
@@ -189,4 +189,4 @@ def _replace(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        raise EnvironmentUnavailable(f"Cannot write {path}: {error.strerror}. Make {path.parent} writable for this user") from error
+        raise EnvironmentUnavailableError(f"Cannot write {path}: {error.strerror}. Make {path.parent} writable for this user") from error

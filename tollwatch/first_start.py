@@ -70,7 +70,7 @@ def prepare_folder(data_dir: Path) -> None:
         found = data_dir.stat()
         if found.st_uid != os.getuid():
             raise FirstStartError(
-                f"The data directory {data_dir} belongs to user {found.st_uid}, not to {os.getuid()}: run as its owner, or set data_dir to another"
+                f"The data directory {data_dir} belongs to user {found.st_uid}, not to {os.getuid()}: run as its owner, or set another"
             )
         if stat.S_IMODE(found.st_mode) & 0o077:
             data_dir.chmod(0o700)
@@ -106,7 +106,7 @@ def _private_text(path: Path) -> str:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise FirstStartError(
-            f"{path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`; if others may have read it, delete it and start anew"
+            f"{path} can be read by others (mode {mode:04o}): run `chmod 600 {path}`, or delete it if others may have read it"
         )
     text = path.read_text(encoding="ascii").strip()
     if not text:

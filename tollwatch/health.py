@@ -50,6 +50,8 @@ class ClockWatch:
         jump = (passed - timedelta(seconds=slept)).total_seconds()
         if abs(jump) > JUMP.total_seconds():
             _log.error("clock_jump", seconds=round(jump))
-            self._alarm().degraded("clock", f"The clock jumped by {jump:+.0f} s; a call stays in the budget period that it was admitted in.")
+            self._alarm().degraded(
+                "clock", f"The clock jumped by {jump:+.0f} s; a call stays in the budget period that it was admitted in."
+            )
             return
         self._alarm().recovered("clock")

@@ -10,13 +10,13 @@ PACKAGES: Final = ("tollwatch", "proxy", "api", "alerting", "metering", "storage
 
 
 def conflict(owners: Mapping[str, Iterable[str]] | None = None, *, home: Path | None = None) -> str | None:
-    """Return one sentence when another distribution, or a folder found earlier, owns one of the packages; None when all is well."""
+    """Return one sentence when another distribution, or a folder found earlier, owns one of the packages."""
     owners = packages_distributions() if owners is None else owners
     home = home or Path(__file__).resolve().parents[1]
     for package in PACKAGES:
         others = sorted(set(owners.get(package, ())) - {"tollwatch"})
         if others:
-            return f"The package {package!r} is also installed by {', '.join(others)}: install tollwatch in an environment of its own (pipx or `uv tool install`)"
+            return f"The package {package!r} is also installed by {', '.join(others)}: install tollwatch in its own environment (`uv tool install`, pipx)"
         found = find_spec(package)
         place = Path(found.origin).resolve().parent if found and found.origin else None
         if place != home / package:

@@ -132,7 +132,7 @@ def _value(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPa
         return _mapping(raw, loader, node, path)
     if isinstance(node, yaml.SequenceNode):
         return [_value(raw, loader, child, (*path, index)) for index, child in enumerate(node.value)]
-    return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]  # PyYAML's constructors carry no types
+    return loader.construct_object(node, deep=True)
 
 
 def _mapping(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:

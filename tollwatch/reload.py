@@ -61,4 +61,4 @@ class Reloader:
             try:
                 await self()
             except ValueError as error:
-                _log.error("config_not_reloaded", message=str(error))  # noqa: TRY400  # the sentence says it all
+                _log.error("config_not_reloaded", message=str(error))

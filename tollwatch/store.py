@@ -1,11 +1,11 @@
 """The store beside a running gateway: read here, written only by who holds the lock."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.database import Row, StoreError, Value, Work
+from storage.database import Outcome, Row, StoreError, Value, Work
 from storage.sqlite import ReadOnly, open_readonly
 
 
@@ -28,9 +28,13 @@ class Beside:
         """Refuse: what writes goes through the control socket or takes the lock."""
         raise StoreError(f"Cannot write beside the gateway ({work!r})")
 
+    def submit[T](self, work: Callable[[], Work[T]], done: Callable[[Outcome[T]], None]) -> None:
+        """Refuse, as write does."""
+        raise StoreError(f"Cannot write beside the gateway ({work!r}, for {done!r})")
+
 
 @contextmanager
-def beside(path: Path) -> Iterator[Beside]:
+def beside(path: Path) -> Generator[Beside]:
     """Open the store for reading; raise StoreError with the remedy when there is none."""
     with open_readonly(path) as reader:
         yield Beside(reader)

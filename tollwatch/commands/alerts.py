@@ -25,8 +25,25 @@ def ls(arguments: Namespace) -> int:
     if arguments.json:
         json_lines(map(as_json, alerts))
         return Exit.OK
-    rows = [[alert.severity, alert.local_id, alert.last_seen_at.astimezone().strftime("%m-%d %H:%M:%S"), alert.kind, alert.action, alert.status, alert.occurrence_count, alert.message] for alert in alerts]
-    table(["SEVERITY", "ID", "LAST SEEN", "KIND", "ACTION", "STATUS", "COUNT", "MESSAGE"], rows, right=frozenset({"COUNT"}), styles={name: name for name in ("critical", "high", "medium", "low")})
+    rows = [
+        [
+            alert.severity,
+            alert.local_id,
+            alert.last_seen_at.astimezone().strftime("%m-%d %H:%M:%S"),
+            alert.kind,
+            alert.action,
+            alert.status,
+            alert.occurrence_count,
+            alert.message,
+        ]
+        for alert in alerts
+    ]
+    table(
+        ["SEVERITY", "ID", "LAST SEEN", "KIND", "ACTION", "STATUS", "COUNT", "MESSAGE"],
+        rows,
+        right=frozenset({"COUNT"}),
+        styles={name: name for name in ("critical", "high", "medium", "low")},
+    )
     return Exit.OK
 
 

@@ -85,7 +85,7 @@ def install(arguments: Namespace) -> int:
     try:
         shutil.copyfile(certificate, target)
     except OSError as error:
-        raise CommandError(f"Cannot write {target}: {error.strerror}. Run `sudo tollwatch ca install`, or use `tollwatch exec`, which needs no system store") from error
+        raise CommandError(f"Cannot write {target}: {error.strerror}. Run `sudo tollwatch ca install`, or use `tollwatch exec`") from error
     _run(*update)
     note(f"The system trusts {certificate} (as {target})")
     return Exit.OK
@@ -122,7 +122,9 @@ def _linux_store() -> tuple[Path, tuple[str, ...]]:
     for folder, update in _LINUX_STORES:
         if folder.is_dir() and shutil.which(update[0]):
             return folder, update
-    raise CommandError("No system store of certificates that tollwatch knows is on this machine; use `tollwatch exec`, or `tollwatch ca export` and your system's own tool")
+    raise CommandError(
+        "No system store that tollwatch knows is on this machine: use `tollwatch exec`, or `tollwatch ca export` and your system's tool"
+    )
 
 
 def _run(*command: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -38,7 +38,9 @@ def show(arguments: Namespace) -> int:
     with ledger(arguments) as book:
         row = asked(lambda: book.row(arguments.id))
     if row is None:
-        raise CommandError(f"There is no call {arguments.id!r} in the ledger; `tollwatch calls ls` shows them, and each answer names its own in x-tollwatch-call")
+        raise CommandError(
+            f"There is no call {arguments.id!r}; `tollwatch calls ls` shows them, and each answer names its own in x-tollwatch-call"
+        )
     if arguments.json:
         json_value(row.as_json())
         return Exit.OK
@@ -81,17 +83,30 @@ def _cells(row: LedgerRow) -> list[object]:
     cost = "?" if row.cost_nano is None else dollars(row.cost_nano)
     at = row.started_at.astimezone().strftime("%m-%d %H:%M:%S")
     model = row.response_model or row.request_model
-    return [at, row.id, row.provider, row.operation, model, row.status or row.ending or row.state, row.input_tokens, row.output_tokens, cost, row.verdict, row.user]
+    return [
+        at,
+        row.id,
+        row.provider,
+        row.operation,
+        model,
+        row.status or row.ending or row.state,
+        row.input_tokens,
+        row.output_tokens,
+        cost,
+        row.verdict,
+        row.user,
+    ]
 
 
 def _line(row: LedgerRow) -> str:
     started, call_id, provider, operation, model, status, read, written, cost, verdict, user = map(printable, _cells(row))
-    text = f"{started}  {provider} {operation} {model or '-'}  {status}  {read or '?'} in {written or '?'} out  {cost}  {verdict}  {user or '-'}  {call_id}"
+    what = f"{provider} {operation} {model or '-'}  {status}  {read or '?'} in {written or '?'} out  {cost}"
+    text = f"{started}  {what}  {verdict}  {user or '-'}  {call_id}"
     return styled(text, "bad" if verdict == "block" else "")
 
 
 @contextmanager
-def ledger(arguments: Namespace) -> Iterator[Ledger]:
+def ledger(arguments: Namespace) -> Generator[Ledger]:
     """Open the ledger beside the gateway."""
     try:
         with beside(load_config(arguments.config).database_path) as database:

@@ -62,11 +62,9 @@ def explain(arguments: Namespace) -> int:
     path = tuple(part for part in arguments.key.split(".") if not part.isdecimal())
     known = {dotted(key) for key in section_keys(Config)}
     if dotted(path) not in known:
-        near = fields_at(Config, path[:-1])
-        raise CommandError(
-            f"There is no key {arguments.key}{suggestion(dotted(path), list(known)) if not near else suggestion(path[-1], list(near))}",
-            Exit.USAGE,
-        )
+        near = list(fields_at(Config, path[:-1]))
+        hint = suggestion(path[-1], near) if near else suggestion(dotted(path), list(known))
+        raise CommandError(f"There is no key {arguments.key}{hint}", Exit.USAGE)
     now: Any = _plain(load_config(arguments.config))
     for key in path:
         now = now.get(key) if isinstance(now, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # values of a config

@@ -57,7 +57,7 @@ def require_gateway(raw: RawConfig) -> None:
             return
     except (OSError, ValueError) as error:
         raise CommandError(
-            f"No gateway listens on {address} ({error}): the command was not run. Start one with `tollwatch run`, or run it unmetered without `tollwatch exec`",
+            f"No gateway listens on {address} ({error}), so the command was not run. Start one by `tollwatch run`, or pass --no-check",
             Exit.UNHEALTHY,
         ) from error
 
@@ -68,7 +68,7 @@ def _made(raw: RawConfig, arguments: Namespace) -> dict[str, str]:
     )
     try:
         return environment.variables(raw, os.environ, options)
-    except environment.EnvironmentUnavailable as error:
+    except environment.EnvironmentUnavailableError as error:
         raise CommandError(str(error)) from error
 
 

@@ -36,7 +36,9 @@ def init(arguments: Namespace) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_STARTER, encoding="utf-8")
         except OSError as error:
-            raise CommandError(f"Cannot write {path}: {error.strerror}. Write one yourself and name it by --config, or use --no-config") from error
+            raise CommandError(
+                f"Cannot write {path}: {error.strerror}. Write one yourself and name it by --config, or use --no-config"
+            ) from error
     line(f"data directory  {config.data_dir}")
     line(f"config          {path or 'none: all defaults'}")
     line(f"CA certificate  {authority.certificate_pem}  SHA-256 {authority.fingerprint}")

@@ -6,9 +6,9 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from api.listener import ListenError
+from proxy.canary import CanaryFailed
+
 from proxy.ca import CaError, CaModesError
-from proxy.server import CanaryFailed
 from storage.database import StoreError
 from storage.lock import LockHeld
 from tollwatch import __version__, log
@@ -31,10 +31,10 @@ def run(arguments: Namespace) -> int:
         asyncio.run(serve(config, reread=lambda: _reread(arguments), announce=_announce))
     except CanaryFailed as error:
         raise CommandError(str(error), Exit.UNHEALTHY) from error
-    except (LockHeld, StoreError, FirstStartError, CaError, CaModesError, ListenError, ValueError) as error:
+    except (LockHeld, StoreError, FirstStartError, CaError, CaModesError, ValueError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise CommandError(str(error) or repr(error)) from error
+        raise CommandError(error.strerror or str(error) or repr(error)) from error
     return Exit.OK
 
 

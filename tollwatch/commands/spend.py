@@ -3,6 +3,7 @@
 from argparse import Namespace
 from datetime import datetime, timedelta
 
+from metering.spend import SpendBy
 from metering.units import dollars
 from tollwatch.commands.calls import asked, ledger
 from tollwatch.exits import Exit
@@ -13,7 +14,7 @@ from tollwatch.store import now
 def spend(arguments: Namespace) -> int:
     """Print what was spent; what is unknown stands apart and is never counted as nothing."""
     since = _begin(arguments.period, now())
-    by = arguments.by or ("provider" if arguments.period == "daily" else "day")
+    by: SpendBy = arguments.by or ("provider" if arguments.period == "daily" else "day")
     with ledger(arguments) as book:
         rows = asked(lambda: book.spend(since=since, by=by))
     if arguments.json:
@@ -34,7 +35,8 @@ def spend(arguments: Namespace) -> int:
     heads = [by.upper(), "COST", "CALLS", "REFUSED", "IN", "OUT", "OF UNKNOWN COST"]
     table(heads, cells, right=frozenset(heads[1:6]))
     unknown = sum(row.unknown_calls for row in rows)
-    line(f"{dollars(sum(row.cost_nano for row in rows))} since {since:%Y-%m-%d} UTC{f', and {unknown} calls of unknown cost' if unknown else ''}")
+    beside = f", and {unknown} calls of unknown cost" if unknown else ""
+    line(f"{dollars(sum(row.cost_nano for row in rows))} since {since:%Y-%m-%d} UTC{beside}")
     return Exit.OK
 
 

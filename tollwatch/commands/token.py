@@ -19,7 +19,9 @@ def create(arguments: Namespace) -> int:
         end = now() + parse_span(arguments.expires) if arguments.expires else None  # type: ignore[operator]  # a timedelta, or ValueError
     except ValueError as error:
         raise CommandError(f"--expires: {error}", Exit.USAGE) from error
-    made = write(arguments, "token.create", name=arguments.name, scopes=",".join(arguments.scope), expires_at=end.isoformat() if end else None)
+    made = write(
+        arguments, "token.create", name=arguments.name, scopes=",".join(arguments.scope), expires_at=end.isoformat() if end else None
+    )
     if arguments.json:
         json_value(made)
         return Exit.OK
@@ -39,7 +41,17 @@ def ls(arguments: Namespace) -> int:
     if arguments.json:
         json_lines(tokens)
         return Exit.OK
-    rows = [[token["name"], " ".join(token["scopes"] or ()), token["created_at"], token["expires_at"], token["revoked_at"], token["last_used_at"]] for token in tokens]
+    rows = [
+        [
+            token["name"],
+            " ".join(token["scopes"] or ()),
+            token["created_at"],
+            token["expires_at"],
+            token["revoked_at"],
+            token["last_used_at"],
+        ]
+        for token in tokens
+    ]
     table(["NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED", "LAST USED"], rows)
     return Exit.OK
 

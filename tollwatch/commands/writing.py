@@ -29,7 +29,9 @@ def write(arguments: Namespace, command: str, /, **given: object) -> Any:  # noq
     except (ControlError, StoreError, FirstStartError) as error:
         raise CommandError(str(error)) from error
     except LockHeld as error:
-        raise CommandError(f"Cannot write: process {error.pid} holds {error.path} but does not answer on its control socket yet; try again when it is ready") from error
+        raise CommandError(
+            f"Process {error.pid} holds {error.path} but does not answer on its control socket yet: try again when it is ready"
+        ) from error
 
 
 async def _write_here(config: Config, command: str, given: dict[str, object]) -> Any:  # noqa: ANN401  # any JSON value
