@@ -110,7 +110,10 @@ def _plain(body: Json, name: str) -> Prompt:
 
 
 def _is_token_ids(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(each) is int for each in cast("list[object]", value))
+    if not isinstance(value, list):
+        return False
+    ids = cast("list[object]", value)
+    return bool(ids) and all(type(each) is int for each in ids)
 
 
 def _facts(body: Json, prompt: Prompt, *, tools: tuple[str, ...], cap: tuple[str, ...]) -> RequestFacts:
