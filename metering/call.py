@@ -122,3 +122,5 @@ class Reply:
     first_byte_at: datetime | None
     ended_at: datetime
     response_bytes: int
+    sent: bool = True
+    """Whether the request left for the provider: what was not sent consumed nothing."""

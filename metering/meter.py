@@ -100,7 +100,7 @@ class Meter:
 
 
 def _consumed_nothing(call: Call, reply: Reply) -> bool:
-    if call.consumption is Consumption.FREE or reply.ending in _UNSENT:
+    if call.consumption is Consumption.FREE or reply.ending in _UNSENT or not reply.sent:
         return True
     return reply.status is not None and reply.status >= 400
 

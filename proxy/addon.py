@@ -1,0 +1,330 @@
+"""The hooks: bytes in, verdict out, each inside the fence."""
+
+import logging
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from mitmproxy import http, tls
+from mitmproxy.connection import Client
+from mitmproxy.proxy import layer, mode_specs, server_hooks
+
+from metering.call import Door, Ending
+from metering.providers.catalog import PROBE_HOST
+from metering.providers.provider import Dialect
+from proxy import canonical, flows, patches, probe, refusal
+from proxy.base_url_door import BaseUrlDoor
+from proxy.calls import Calls, too_large
+from proxy.dialing import Dialing
+from proxy.fence import fenced
+from proxy.flows import LiveCall, Passage
+from proxy.forward_door import ForwardDoor
+from proxy.gateway import Telemetry
+from proxy.identity import PROXY_AUTHORIZATION, Identity, proxy_user
+from proxy.raw import RawRequest
+from proxy.refusal import CALL_HEADER, Answer, Problem
+from proxy.settings import ProxySettings
+
+_log = logging.getLogger(__name__)
+
+
+class TollwatchAddon:
+    """mitmproxy calls these by their names; each is a sentence about one moment of a flow."""
+
+    name = "tollwatch"
+
+    def __init__(
+        self,
+        *,
+        settings: ProxySettings,
+        identity: Identity,
+        calls: Calls,
+        forward: ForwardDoor,
+        base_url: BaseUrlDoor,
+        dialing: Dialing,
+        telemetry: Telemetry,
+    ) -> None:
+        self._identity = identity
+        self._calls = calls
+        self._forward = forward
+        self._base_url = base_url
+        self._dialing = dialing
+        self._telemetry = telemetry
+        self._limits = settings.body_limits
+        self._closed = settings.on_error == "closed"
+        self.stopping = False
+        """Set while the server drains: no new call begins."""
+
+    @fenced
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        return self._forward.connect(flow)
+
+    @fenced
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        self._dialing.authorize(flow)
+
+    @fenced
+    def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        self._forward.hello(data)
+
+    @fenced
+    def next_layer(self, next_layer: layer.NextLayer) -> None:
+        self._forward.next_layer(next_layer)
+
+    @fenced
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        if isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
+            self._enter_base_url(flow)
+            return None
+        return self._enter_forward(flow)
+
+    @fenced
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        passage = flows.passage_of(flow)
+        if passage is None or flow.response is not None or passage.live is not None:
+            return None
+        return self._judge(flow, passage)
+
+    @fenced
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        live = _live(flow)
+        if live is None:
+            if flow.response is not None and flows.passage_of(flow) is None:
+                flow.response.stream = True
+            return
+        if live.ended or flow.response is None:
+            return
+        headers = flow.response.headers
+        if flow.response.status_code == 101:
+            return
+        tap = self._calls.tap(live, content_type=headers.get("content-type"), coding=headers.get("content-encoding", "").strip().lower())
+        flow.response.stream = tap
+        if CALL_HEADER.decode() not in headers:
+            headers.fields = (*headers.fields, (CALL_HEADER, live.call.id.encode()))
+
+    @fenced
+    def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        live = _live(flow)
+        if live is None or live.ended or flow.websocket is not None or flow.response is None:
+            return None
+        if live.tap is not None and live.call.host == PROBE_HOST:
+            live.tap(flow.response.raw_content or b"")
+        if live.tap is not None and live.tap.slow_to_finish:
+            return self._calls.end_slowly(live, status=flow.response.status_code)
+        self._calls.end(live, Ending.COMPLETED, status=flow.response.status_code)
+        return None
+
+    @fenced
+    def error(self, flow: http.HTTPFlow) -> None:
+        passage = flows.passage_of(flow)
+        if passage is None:
+            return
+        status = flow.response.status_code if flow.response else None
+        sent = flow.server_conn.timestamp_start is not None
+        ending = self._ending(flow, sent=sent)
+        if ending not in {Ending.CLIENT_ABORT, Ending.REFUSED} and flow.response is None:
+            flow.metadata[patches.ANSWER] = flows.response(_unreachable(passage, flow))
+        if passage.live is not None:
+            self._calls.end(passage.live, ending, status=status, sent=sent)
+
+    @fenced
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        if flow.websocket is None:
+            return
+        live, message = _live(flow), flow.websocket.messages[-1]
+        if live is not None and not message.from_client:
+            live.frames += len(message.content)
+        del flow.websocket.messages[:-1]
+
+    @fenced
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        if (live := _live(flow)) is not None:
+            self._calls.end(live, Ending.COMPLETED, status=101)
+
+    @fenced
+    def client_disconnected(self, client: Client) -> None:
+        self._forward.tunnels.pop(client.id, None)
+        for live in [live for live in self._calls.open.values() if live.connection_id == client.id]:
+            self._calls.end(live, Ending.CLIENT_ABORT, status=None)
+
+    @fenced
+    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+        if data.server.error is None:
+            self._dialing.connect(data)
+
+    @fenced
+    def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        self._dialing.connected(data)
+
+    @fenced
+    def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
+        self._dialing.failed(data)
+
+    def hook_failed(self, hook: str, data: Any, error: BaseException) -> None:  # noqa: ANN401  # each hook has its own data
+        """Refuse what is not sent yet (closed), or let it pass (open); count it either way. Nothing of the request is logged."""
+        if self._closed:
+            self._refuse_after_failure(hook, data)
+        self._telemetry.hook_failure(hook)
+        _log.error("hook_failed hook=%s error=%s mode=%s", hook, type(error).__name__, "closed" if self._closed else "open")
+
+    def _refuse_after_failure(self, hook: str, data: Any) -> None:  # noqa: ANN401  # each hook has its own data
+        if isinstance(data, server_hooks.ServerConnectionHookData):
+            data.server.error = "the gateway failed and is set to refuse (proxy.on_error: closed)"
+        elif isinstance(data, http.HTTPFlow):
+            self._refuse_flow(hook, data)
+        elif (context := getattr(data, "context", None)) and (tunnel := self._forward.tunnels.get(context.client.id)):
+            tunnel.broken = True
+
+    def _refuse_flow(self, hook: str, flow: http.HTTPFlow) -> None:
+        live = _live(flow)
+        if hook in {"http_connect", "requestheaders", "request"}:
+            flow.request.stream = False
+            flows.respond(flow, refusal.answer(_dialect(flow), _degraded(live)))
+        if live is not None and not live.ended:
+            sent = flow.server_conn.timestamp_start is not None
+            with suppress(Exception):
+                self._calls.end_with(live, Ending.FAILED, None, status=flow.response.status_code if flow.response else None, sent=sent)
+
+    def _enter_base_url(self, flow: http.HTTPFlow) -> None:
+        headers, repeated = flows.read_headers(flow)
+        found = self._base_url.answer(flow.request.method, flow.request.path, headers)
+        if isinstance(found, Answer):
+            _answer_now(flow, found)
+            return
+        request = flow.request
+        request.data.host, request.data.port, request.data.scheme = found.host, found.port, found.scheme.encode()
+        request.data.path = found.path.encode("utf-8", "surrogateescape")
+        request.host_header = found.authority
+        self._dialing.route_by_proxy(flow)
+        passage = Passage(
+            door=Door.BASE_URL, provider=found.target.provider, headers=headers, repeated=repeated, names=(), proxy_user=None, limit=0
+        )
+        self._enter(flow, passage)
+
+    def _enter_forward(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        provider = self._forward.provider(flow.request.host)
+        if provider is None:
+            return self._forward.plain(flow)
+        headers, repeated = flows.read_headers(flow)
+        tunnel = self._forward.tunnels.get(flow.client_conn.id)
+        user = proxy_user(headers[PROXY_AUTHORIZATION]) if PROXY_AUTHORIZATION in headers else tunnel and tunnel.user
+        passage = Passage(
+            door=Door.FORWARD,
+            provider=provider,
+            headers=headers,
+            repeated=repeated,
+            names=self._forward.names(flow, headers),
+            proxy_user=user,
+            limit=0,
+        )
+        if tunnel is not None and tunnel.broken:
+            _answer_now(flow, refusal.answer(provider.dialect, _degraded(None)))
+            return None
+        self._enter(flow, passage)
+        return None
+
+    def _enter(self, flow: http.HTTPFlow, passage: Passage) -> None:
+        """Strip what is for the gateway only, and bound the body."""
+        flows.set_passage(flow, passage)
+        if self.stopping:
+            problem = Problem(
+                status=503, code="tollwatch_stopping", message="The gateway is stopping; try again in a moment", may_retry=True
+            )
+            _answer_now(flow, refusal.answer(passage.dialect, problem))
+            return
+        fields = flows.request_fields(flow)
+        if (kept := self._identity.without_private(fields, passage.headers)) is not fields:
+            flow.request.headers.fields = kept
+        route = canonical.route_of(passage.provider, flow.request.method, flow.request.path, passage.headers)
+        passage.limit = self._limits.json_ if canonical.takes_json(route) else self._limits.upload
+        flow.metadata[patches.LIMIT] = passage.limit
+        if _length(passage.headers) > passage.limit:
+            flow.metadata[patches.OVER_LIMIT] = True
+
+    async def _judge(self, flow: http.HTTPFlow, passage: Passage) -> None:
+        body = flow.request.raw_content or b""
+        raw = RawRequest(
+            door=passage.door,
+            provider=passage.provider,
+            method=flow.request.method,
+            host=flow.request.host,
+            path=flow.request.path,
+            names=passage.names,
+            headers=passage.headers,
+            repeated=passage.repeated,
+            body=body,
+            proxy_user=passage.proxy_user,
+        )
+        if over := patches.OVER_LIMIT in flow.metadata:
+            route = canonical.route_of(raw.provider, raw.method, raw.path, raw.headers)
+            rejected = too_large(passage.limit, uploads=not canonical.takes_json(route))
+            meaning = canonical.Canonical(route=route, facts=None, rejected=rejected)
+        else:
+            meaning = await self._calls.meaning(raw, cap=self._limits.json_)
+        call = self._calls.call(raw, meaning, request_bytes=_length(passage.headers) or len(body))
+        passage.live = live = LiveCall(call=call, connection_id=flow.client_conn.id)
+        verdict = await self._calls.judge(live, rejected=meaning.rejected)
+        if verdict.blocked:
+            kind = verdict.refusal or refusal.Refusal.POLICY
+            problem = refusal.problem_of(kind, verdict.message, call_id=call.id, rule_id=verdict.rule_id, retry_after=verdict.retry_after)
+            flows.respond(flow, refusal.answer(passage.dialect, problem))
+        elif over:
+            self._refuse_unread(flow, passage, live, meaning)
+        elif call.host == PROBE_HOST:
+            flows.respond(flow, probe.answer(call))
+
+    def _refuse_unread(self, flow: http.HTTPFlow, passage: Passage, live: LiveCall, meaning: canonical.Canonical) -> None:
+        """Refuse a body beyond its limit in monitor mode too: there is no longer anything to send."""
+        message = meaning.rejected.message if meaning.rejected else ""
+        problem = refusal.problem_of(refusal.Refusal.TOO_LARGE, message, call_id=live.call.id)
+        flows.respond(flow, refusal.answer(passage.dialect, problem))
+        self._calls.end(live, Ending.REFUSED, status=413, sent=False)
+
+    def _ending(self, flow: http.HTTPFlow, *, sent: bool) -> Ending:
+        by_client = flow.metadata.get(patches.BY_CLIENT)
+        if by_client is None:
+            by_client = flow.response is None
+        if by_client or self.stopping:
+            return Ending.CLIENT_ABORT
+        return Ending.UPSTREAM_RESET if sent else Ending.UPSTREAM_UNREACHABLE
+
+
+def _live(flow: http.HTTPFlow) -> LiveCall | None:
+    passage = flows.passage_of(flow)
+    return None if passage is None else passage.live
+
+
+def _dialect(flow: http.HTTPFlow) -> Dialect:
+    passage = flows.passage_of(flow)
+    return Dialect.OPENAI if passage is None else passage.dialect
+
+
+def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
+    """Answer before the body came; what comes of it is dropped."""
+    flow.metadata[patches.LIMIT] = 0
+    flows.respond(flow, answer)
+
+
+def _length(headers: Mapping[bytes, bytes]) -> int:
+    value = headers.get(b"content-length", b"")
+    return int(value) if value.isdigit() else 0
+
+
+def _degraded(live: LiveCall | None) -> Problem:
+    return refusal.problem_of(
+        refusal.Refusal.DEGRADED,
+        "The gateway failed while it handled this request and is set to refuse what it cannot judge (proxy.on_error: closed); see its log",
+        call_id=live.call.id if live else None,
+    )
+
+
+def _unreachable(passage: Passage, flow: http.HTTPFlow) -> Answer:
+    reason = flow.error.msg if flow.error else "no reason given"
+    problem = Problem(
+        status=502,
+        code="tollwatch_upstream",
+        message=f"{flow.request.host} could not be reached, or broke off before it answered: {reason[:300]}",
+        call_id=passage.live.call.id if passage.live else None,
+        may_retry=True,
+    )
+    return refusal.answer(passage.dialect, problem)

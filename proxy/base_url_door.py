@@ -1,0 +1,106 @@
+"""The base-URL door: `/<prefix>/…` leads to a provider, for programs of this machine and for no web page."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from metering.providers.catalog import PROVIDERS
+from metering.providers.provider import Dialect
+from metering.providers.targets import Target, target
+from proxy import refusal
+from proxy.refusal import Answer, Problem
+
+_EMPTY = Answer(status=200, headers=((b"content-length", b"0"),), body=b"")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a request goes on to."""
+
+    target: Target
+    scheme: str
+    host: str
+    port: int
+    authority: str
+    """The Host header that the provider expects."""
+    path: str
+
+
+class BaseUrlDoor:
+    """Guards and routes."""
+
+    def __init__(self, *, upstreams: Mapping[str, str], hosts: tuple[str, ...]) -> None:
+        self._upstreams = dict(upstreams)
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self.prefixes = tuple(sorted({provider.prefix for provider in PROVIDERS if provider.prefix} | set(upstreams)))
+        self._target = lru_cache(maxsize=1024)(self._find)
+
+    def answer(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Answer | Destination:
+        """Return where a request leads, or the answer that it gets here."""
+        if problem := self._guard(headers):
+            return refusal.answer(Dialect.OPENAI, problem)
+        if method == "HEAD":
+            return _EMPTY
+        prefix, slash, rest = path.removeprefix("/").partition("/")
+        found = self._target(prefix, (slash + rest).partition("?")[0] or "/")
+        if found is None:
+            return refusal.answer(Dialect.OPENAI, self._unknown(prefix))
+        question, query = path.partition("?")[1:]
+        return Destination(
+            target=found.target,
+            scheme=found.scheme,
+            host=found.host,
+            port=found.port,
+            authority=found.authority,
+            path=found.path + question + query,
+        )
+
+    def _find(self, prefix: str, rest: str) -> Destination | None:
+        found = target(prefix.partition("?")[0], rest, self._upstreams)
+        if found is None:
+            return None
+        url = urlsplit(found.upstream)
+        host, scheme = url.hostname or "", url.scheme
+        port = url.port or _DEFAULT_PORTS.get(scheme, 443)
+        return Destination(
+            target=found, scheme=scheme, host=host, port=port, authority=url.netloc.rpartition("@")[2], path=url.path + found.path
+        )
+
+    def _guard(self, headers: Mapping[bytes, bytes]) -> Problem | None:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if not self._is_own(host):
+            return Problem(
+                status=421,
+                code="tollwatch_host",
+                message=f"The base-URL door answers to localhost, 127.0.0.1 and [::1], not to {host[:100]!r}; use one of these as the host of the base URL",
+            )
+        origin = headers.get(b"origin")
+        if origin is not None and origin.decode("latin-1").lower() not in {f"http://{host}", f"https://{host}"}:
+            return Problem(
+                status=403, code="tollwatch_origin", message="Web pages may not call through the gateway (the request has a foreign Origin)"
+            )
+        if headers.get(b"sec-fetch-site", b"none").lower() in {b"cross-site", b"same-site"}:
+            return Problem(
+                status=403,
+                code="tollwatch_origin",
+                message="Web pages may not call through the gateway (Sec-Fetch-Site says another site asks)",
+            )
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        name, colon, port = host.rpartition(":")
+        if not colon or "]" in port:
+            name = host
+        elif not port.isdecimal():
+            return False
+        return name in {"localhost", "127.0.0.1", "[::1]"} or name in self._hosts
+
+    def _unknown(self, prefix: str) -> Problem:
+        known = ", ".join(f"/{name}" for name in self.prefixes)
+        return Problem(
+            status=404,
+            code="tollwatch_prefix",
+            message=f"No provider behind /{prefix[:60]}; the prefixes are {known} (add one under proxy.upstreams)",
+        )

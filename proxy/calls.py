@@ -1,0 +1,166 @@
+"""The life of a call: read, judged, ended once."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from alerting.finding import Refusal, Verdict
+from metering.call import Call, Consumption, Ending, Prompt, Reply
+from metering.reading import Reading, ReplyFacts
+from metering.usage import Usage
+from proxy import canonical
+from proxy.canonical import Canonical
+from proxy.flows import LiveCall
+from proxy.gateway import Clock, Gate, Record, Telemetry
+from proxy.identity import Identity
+from proxy.raw import RawRequest
+from proxy.tap import Tap
+from storage.ids import uuid7
+
+_NO_PROMPT = Prompt()
+_TOKEN_CLASSES: tuple[tuple[str, Callable[[Usage], int | None]], ...] = (
+    ("input", lambda usage: usage.input_tokens),
+    ("output", lambda usage: usage.output_tokens),
+    ("cache_read", lambda usage: usage.cache_read_tokens),
+    ("cache_write", lambda usage: usage.cache_write_tokens),
+    ("reasoning", lambda usage: usage.reasoning_tokens),
+)
+
+
+class Calls:
+    """Begins and ends calls; needs no proxy, so that another data plane can use it."""
+
+    def __init__(self, *, gate: Gate, identity: Identity, now: Clock, telemetry: Telemetry, record: Record | None = None) -> None:
+        self._gate = gate
+        self._identity = identity
+        self._now = now
+        self._telemetry = telemetry
+        self._record = record
+        self.open: dict[str, LiveCall] = {}
+        """The admitted calls that have not ended, by call id."""
+        self.idle = asyncio.Event()
+        """Set while no call is open."""
+        self.idle.set()
+
+    async def meaning(self, raw: RawRequest, *, cap: int) -> Canonical:
+        """Return the meaning of a request, read in a thread when it is large."""
+        if len(raw.body) >= canonical.IN_THREAD_FROM:
+            return await asyncio.to_thread(canonical.canonicalise, raw, cap=cap)
+        return canonical.canonicalise(raw, cap=cap)
+
+    def call(self, raw: RawRequest, meaning: Canonical, *, request_bytes: int) -> Call:
+        """Return the call that a request is."""
+        started_at = self._now()
+        route, facts = meaning.route, meaning.facts
+        caller = self._identity.caller(raw)
+        agent = raw.headers.get(b"user-agent")
+        call = Call(
+            id=str(uuid7(started_at)),
+            started_at=started_at,
+            door=raw.door,
+            provider=raw.provider.id,
+            service=caller.service or raw.provider.name,
+            operation=route.operation,
+            endpoint=route.endpoint,
+            wire_format=route.wire_format,
+            consumption=Consumption.UNREAD if meaning.websocket else route.consumption,
+            method=raw.method,
+            host=raw.host,
+            path=raw.path.partition("?")[0],
+            model=meaning.model,
+            streamed=meaning.websocket or (facts is not None and facts.streamed),
+            caller=caller,
+            request_bytes=request_bytes,
+            prompt=facts.prompt if facts else _NO_PROMPT,
+            max_output_tokens=facts.max_output_tokens if facts else None,
+            choices=facts.choices if facts else 1,
+            tools=facts.tools if facts else (),
+            service_tier=facts.service_tier if facts else None,
+            headers=_kept(agent),
+        )
+        if caller.service is None and self._identity.names_services and (service := self._identity.service(call)):
+            return replace(call, service=service)
+        return call
+
+    async def judge(self, live: LiveCall, *, rejected: canonical.Rejected | None) -> Verdict:
+        """Return the verdict on a call; an allowed one is open from then on."""
+        call = live.call
+        if rejected is None:
+            verdict = await self._gate.admit(call)
+        else:
+            verdict = await self._gate.refuse(call, refusal=rejected.refusal, message=rejected.message)
+        live.verdict = verdict
+        if verdict.blocked:
+            live.ended = True
+            self._telemetry.call(call.provider, "block", Ending.REFUSED, (self._now() - call.started_at).total_seconds())
+            if self._record is not None:
+                self._record(call, verdict, Ending.REFUSED, None, None)
+        else:
+            self.open[call.id] = live
+            self.idle.clear()
+        return verdict
+
+    def tap(self, live: LiveCall, *, content_type: str | None, coding: str) -> Tap:
+        """Return the tap for the answer to a call."""
+        reader = self._gate.reader(live.call, content_type=content_type)
+        live.tap = Tap(reader, coding=coding, now=self._now, fail=self._telemetry.hook_failure)
+        return live.tap
+
+    def end(self, live: LiveCall, ending: Ending, *, status: int | None, sent: bool = True) -> None:
+        """Record the end of a call; only the first end counts."""
+        if live.ended:
+            return
+        facts = None if live.tap is None else live.tap.finish()
+        self.end_with(live, ending, facts, status=status, sent=sent)
+
+    async def end_slowly(self, live: LiveCall, *, status: int | None) -> None:
+        """Record the completed end of a call whose answer takes long to read."""
+        if live.tap is None or live.ended:
+            return
+        facts = await asyncio.to_thread(live.tap.finish)
+        self.end_with(live, Ending.COMPLETED, facts, status=status, sent=True)
+
+    def end_with(self, live: LiveCall, ending: Ending, facts: ReplyFacts | None, *, status: int | None, sent: bool) -> None:
+        """Record the end of a call with what its answer said."""
+        if live.ended:
+            return
+        live.ended = True
+        self.open.pop(live.call.id, None)
+        if not self.open:
+            self.idle.set()
+        tap = live.tap
+        reply = Reply(
+            ending=ending,
+            status=status,
+            first_byte_at=tap.first_byte_at if tap else None,
+            ended_at=self._now(),
+            response_bytes=tap.passed if tap else live.frames,
+            sent=sent,
+        )
+        reading = self._gate.settle(live.call, reply, facts)
+        self._count(live, reply, reading)
+
+    def _count(self, live: LiveCall, reply: Reply, reading: Reading) -> None:
+        call, verdict = live.call, live.verdict
+        self._telemetry.call(
+            call.provider, verdict.action if verdict else "allow", reply.ending, (reply.ended_at - call.started_at).total_seconds()
+        )
+        for name, of in _TOKEN_CLASSES:
+            if tokens := of(reading.usage):
+                self._telemetry.tokens(call.provider, name, tokens)
+        if reading.cost_nano:
+            self._telemetry.cost(call.provider, reading.cost_nano)
+        if self._record is not None and verdict is not None:
+            self._record(call, verdict, reply.ending, reply, reading)
+
+
+def too_large(limit: int, *, uploads: bool) -> canonical.Rejected:
+    """Return the refusal of a body beyond its limit."""
+    key = "upload" if uploads else "json"
+    return canonical.Rejected(
+        Refusal.TOO_LARGE, f"The request body is larger than {limit:,} bytes; send less, or raise proxy.body_limits.{key}"
+    )
+
+
+def _kept(user_agent: bytes | None) -> Mapping[str, str]:
+    return {"user-agent": user_agent.decode("latin-1")[:200]} if user_agent else {}

@@ -1,0 +1,92 @@
+"""Between mitmproxy's flows and the words of this product."""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from mitmproxy import http
+
+from alerting.finding import Verdict
+from metering.call import Call, Door
+from metering.providers.provider import Dialect, Provider
+from proxy.raw import Fields, headers_of
+from proxy.refusal import Answer
+from proxy.tap import Tap
+
+
+_PASSAGE = "tollwatch"
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveCall:
+    """A call between its admission and its end."""
+
+    call: Call
+    connection_id: str
+    verdict: Verdict | None = None
+    tap: Tap | None = None
+    frames: int = 0
+    ended: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Passage:
+    """What the addon knows of one flow to a provider."""
+
+    door: Door
+    provider: Provider
+    headers: dict[bytes, bytes] = field(repr=False)
+    repeated: frozenset[bytes]
+    names: tuple[str, ...]
+    proxy_user: str | None
+    limit: int
+    live: LiveCall | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose error shape the client understands."""
+        return self.provider.dialect
+
+
+def passage_of(flow: http.HTTPFlow) -> Passage | None:
+    """Return what `requestheaders` found out, or None for a flow that is no call to a provider."""
+    return cast("Passage | None", flow.metadata.get(_PASSAGE))
+
+
+def set_passage(flow: http.HTTPFlow, passage: Passage) -> None:
+    """Remember a passage with its flow."""
+    flow.metadata[_PASSAGE] = passage
+
+
+def request_fields(flow: http.HTTPFlow) -> Fields:
+    """Return the header fields of the request as they came."""
+    return cast("Fields", flow.request.headers.fields)
+
+
+def read_headers(flow: http.HTTPFlow) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
+    """Return the request's headers by lower-case name, and the repeated names; HTTP/2's :authority stands in for Host."""
+    headers, repeated = headers_of(request_fields(flow))
+    if flow.request.authority and b"host" not in headers:
+        headers[b"host"] = flow.request.data.authority
+    return headers, repeated
+
+
+def host_name(authority: str) -> str:
+    """Return the host in `host:port`, `[v6]:port` or `host`."""
+    if authority.startswith("["):
+        return authority.partition("]")[0][1:]
+    return authority.rpartition(":")[0] if authority.count(":") == 1 else authority
+
+
+def respond(flow: http.HTTPFlow, answer: Answer) -> None:
+    """Answer a flow here, so that nothing is sent upstream."""
+    flow.response = response(answer)
+
+
+def response(answer: Answer) -> http.Response:
+    """Return mitmproxy's response of an answer."""
+    return http.Response.make(answer.status, answer.body, http.Headers(answer.headers))
+
+
+def content_type(flow: http.HTTPFlow) -> str | None:
+    """Return the content type of the answer."""
+    return flow.response.headers.get("content-type") if flow.response else None

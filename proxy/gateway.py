@@ -1,0 +1,56 @@
+"""What the proxy asks of those that judge and count: a few methods, so that any data plane can ask the same."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from alerting.finding import Refusal, Verdict
+from metering.call import Call, Ending, Reply
+from metering.providers.wire import ReplyReader
+from metering.reading import Reading, ReplyFacts
+
+type Clock = Callable[[], datetime]
+
+
+class Gate(Protocol):
+    """Judges a call before it is sent, and settles it after."""
+
+    async def admit(self, call: Call) -> Verdict:
+        """Decide; when it allows, the intent is durable; when it refuses, the refusal is."""
+        ...
+
+    async def refuse(self, call: Call, *, refusal: Refusal, message: str) -> Verdict:
+        """Record a request that has no single meaning or breaks a limit; in monitor mode the verdict may allow it."""
+        ...
+
+    def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
+        """Record the end of an admitted call, once."""
+        ...
+
+    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
+        """Return a reader for the answer, or None for what is not read."""
+        ...
+
+
+class Telemetry(Protocol):
+    """Counters."""
+
+    def call(self, provider: str, verdict: str, ending: str, seconds: float) -> None:
+        """Count an ended call."""
+        ...
+
+    def tokens(self, provider: str, kind: str, number: int) -> None:
+        """Count tokens."""
+        ...
+
+    def cost(self, provider: str, nano: int) -> None:
+        """Count money."""
+        ...
+
+    def hook_failure(self, hook: str) -> None:
+        """Count a failure of the gateway's own code, by hook."""
+        ...
+
+
+type Record = Callable[[Call, Verdict, Ending, Reply | None, Reading | None], None]
+"""Told of each ended call, for the log's one line; a refused one has neither reply nor reading."""

@@ -1,0 +1,224 @@
+"""The changes to mitmproxy that tollwatch needs, each with its reason; `install` applies them once."""
+
+import asyncio
+import collections
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import fields
+from typing import Any
+
+import orjson
+from mitmproxy import exceptions, hooks, http
+from mitmproxy.addonmanager import AddonManager, traverse
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.commands import SendData, StartHook
+from mitmproxy.proxy.layers.http import HttpStream, SendHttp, _http1, _http2
+from mitmproxy.proxy.layers.http._events import (
+    HttpEvent,
+    RequestData,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+
+LIMIT = "tollwatch.body_limit"
+"""Flow metadata: the most bytes of request body that are kept."""
+OVER_LIMIT = "tollwatch.over_limit"
+"""Flow metadata: set once the body is larger; the rest of it is read and thrown away, so that the client gets to read its refusal."""
+BY_CLIENT = "tollwatch.by_client"
+"""Flow metadata: whether the client (True) or the upstream (False) broke the flow off; the error's text does not tell."""
+ANSWER = "tollwatch.answer"
+"""Flow metadata: the response that stands in for mitmproxy's own error page."""
+
+UPSTREAM_CONNECTIONS = 1000
+"""Upstream connections to one address that one client connection may hold (mitmproxy: 5)."""
+
+type _Listener = Callable[[Any], Awaitable[None] | None]
+
+_log = logging.getLogger(__name__)
+_installed: list[bool] = []
+
+
+def install() -> None:
+    """Apply every patch to the imported mitmproxy; a second call does nothing."""
+    if _installed:
+        return
+    _installed.append(True)
+    _check_messages_no_more()
+    _dispatch_hooks_directly()
+    _answer_errors_in_json()
+    _limit_bodies()
+
+
+def _check_messages_no_more() -> None:
+    """`MessageData.__post_init__` checks the type of every field at run time: 10 % of the CPU of a call."""
+    if "__post_init__" in vars(http.MessageData):
+        http.MessageData.__post_init__ = lambda _self: None  # type: ignore[method-assign]  # taken out on purpose
+
+
+def _dispatch_hooks_directly() -> None:
+    """mitmproxy looks for each event in each addon, follows each with an `update` event, and runs each in a task of its own.
+
+    Listeners are looked up once; a hook that answers at once is run in place, and its layer goes on in the same step.
+    The same place lifts the limit of 5 upstream connections per client connection, which halves parallel HTTP/2 clients.
+    """
+    AddonManager.handle_lifecycle = _handle_lifecycle  # type: ignore[method-assign]  # replaced on purpose
+    original = ProxyConnectionHandler.handle_client
+
+    async def handle_client(self: ProxyConnectionHandler) -> None:
+        self.layer = _InPlace(self.layer, self.master.addons)  # type: ignore[assignment]  # all that is used of a top layer is handle_event
+        self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
+        await original(self)
+
+    ProxyConnectionHandler.handle_client = handle_client  # type: ignore[method-assign]  # replaced on purpose
+
+
+class _InPlace:
+    """Stands before the top layer of a connection and runs the hooks that need no waiting."""
+
+    __slots__ = ("_addons", "_layer", "context")
+
+    def __init__(self, top: layer.Layer, addons: AddonManager) -> None:
+        self._layer = top
+        self._addons = addons
+        self.context = top.context
+
+    def handle_event(self, event: events.Event) -> Iterator[commands.Command]:
+        waiting = collections.deque([event])
+        while waiting:
+            for command in self._layer.handle_event(waiting.popleft()):
+                if isinstance(command, StartHook):
+                    if (pending := _run(self._addons, command)) is None:
+                        if command.blocking:
+                            waiting.append(events.HookCompleted(command))
+                        continue
+                    command.pending = pending  # type: ignore[attr-defined]  # taken up by _handle_lifecycle
+                yield command
+
+
+async def _handle_lifecycle(self: AddonManager, event: hooks.Hook) -> None:
+    pending = getattr(event, "pending", None)
+    if pending is None:
+        pending = _run(self, event)
+    if pending is not None:
+        await pending
+
+
+def _run(addons: AddonManager, event: hooks.Hook) -> Awaitable[None] | None:
+    """Run the listeners of an event; return what is left to await, if anything is."""
+    field, listeners = _listeners(addons, type(event))
+    data = getattr(event, field)
+    for index, listener in enumerate(listeners):
+        try:
+            result = listener(data)
+        except exceptions.AddonHalt:
+            return None
+        except Exception:
+            _log.exception("addon_failed hook=%s", event.name)
+            continue
+        if result is not None and inspect.isawaitable(result):
+            return _finish(result, listeners[index + 1 :], data)
+    return None
+
+
+async def _finish(first: Awaitable[None], rest: tuple[_Listener, ...], data: object) -> None:
+    await first
+    for listener in rest:
+        result = listener(data)
+        if result is not None:
+            await result
+
+
+def _listeners(addons: AddonManager, event: type[hooks.Hook]) -> tuple[str, tuple[_Listener, ...]]:
+    cache: dict[type[hooks.Hook], tuple[str, tuple[_Listener, ...]]] = addons.__dict__.setdefault("tollwatch_listeners", {})
+    found = cache.get(event)
+    if found is None:
+        field = fields(event)[0].name  # type: ignore[arg-type]  # every hook is a dataclass; its base class says nothing of it
+        functions = (getattr(addon, event.name, None) for addon in traverse(addons.chain))
+        found = cache[event] = (field, tuple(function for function in functions if callable(function)))
+    return found
+
+
+def _answer_errors_in_json() -> None:
+    """mitmproxy's own errors (upstream down, malformed requests) are HTML pages, which no SDK can read.
+
+    An error of a call is answered with what the addon's `error` hook left in the flow (ANSWER), in the provider's own shape; what
+    belongs to no call gets a plain JSON object.
+    """
+    _http1.make_error_response = _make_error_response
+    original_h2 = _http2.Http2Connection._handle_event  # noqa: SLF001  # mitmproxy offers no other place
+    original_error = HttpStream.handle_protocol_error
+
+    def handle_event(self: Any, event: events.Event) -> layer.CommandGenerator[None]:  # noqa: ANN401  # an Http2Connection
+        status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None
+        if status is None or not _may_answer(self, event):
+            yield from original_h2(self, event)
+            return
+        fields = [(b":status", b"%d" % status), (b"content-type", b"application/json"), (b"x-should-retry", b"false")]
+        self.h2_conn.send_headers(event.stream_id, fields)
+        self.h2_conn.send_data(event.stream_id, _error_body(status, event.message), end_stream=True)
+        yield SendData(self.conn, self.h2_conn.data_to_send())
+
+    def handle_protocol_error(self: HttpStream, event: Any) -> layer.CommandGenerator[None]:  # noqa: ANN401  # Request- or ResponseProtocolError
+        self.flow.metadata[BY_CLIENT] = isinstance(event, RequestProtocolError)
+        for command in original_error(self, event):
+            answer: http.Response | None = self.flow.metadata.get(ANSWER)
+            if not (isinstance(command, SendHttp) and command.event is event and isinstance(event, ResponseProtocolError)):
+                yield command
+            elif answer is None or self.flow.response is not None:
+                yield command
+            else:
+                yield SendHttp(ResponseHeaders(self.stream_id, answer, end_stream=False), self.context.client)
+                yield SendHttp(ResponseData(self.stream_id, answer.raw_content or b""), self.context.client)
+                yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    _http2.Http2Connection._handle_event = handle_event  # type: ignore[method-assign]  # noqa: SLF001  # replaced on purpose
+    HttpStream.handle_protocol_error = handle_protocol_error  # type: ignore[method-assign]  # replaced on purpose
+
+
+def _may_answer(connection: Any, event: HttpEvent) -> bool:  # noqa: ANN401  # an Http2Connection
+    """Say whether an error can still be a response: the stream is open and no headers went out (mitmproxy's own conditions)."""
+    if connection.is_closed(event.stream_id) or not connection.is_open_for_us(event.stream_id):
+        return False
+    return not connection.h2_conn.streams[event.stream_id].state_machine.headers_sent
+
+
+def _make_error_response(status_code: int, message: str = "") -> bytes:
+    headers = http.Headers(Connection="close", Content_Type="application/json", x_should_retry="false")
+    response = http.Response.make(status_code, _error_body(status_code, message), headers)
+    return http1_response(response)
+
+
+def http1_response(response: http.Response) -> bytes:
+    """Return a response as it goes over an HTTP/1 connection."""
+    return _http1.http1.assemble_response(response)
+
+
+def _error_body(status: int, message: str) -> bytes:
+    kind = "gateway_error" if status >= 500 else "invalid_request_error"
+    return orjson.dumps({"error": {"type": kind, "code": f"tollwatch_{status}", "message": f"tollwatch: {message}"}})
+
+
+def _limit_bodies() -> None:
+    """mitmproxy's `body_size_limit` answers in HTML and skips the `request` hook, so that nothing would be recorded.
+
+    A flow with LIMIT keeps no more than that of its body; the rest is read and dropped, and the `request` hook sees OVER_LIMIT.
+    """
+    original = HttpStream.state_consume_request_body
+
+    def state_consume_request_body(self: HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
+        limit = self.flow.metadata.get(LIMIT)
+        if limit is not None and isinstance(event, RequestData):
+            if OVER_LIMIT in self.flow.metadata:
+                return
+            if len(self.request_body_buf) + len(event.data) > limit:
+                self.flow.metadata[OVER_LIMIT] = True
+                self.request_body_buf.clear()
+                return
+        yield from original(self, event)  # type: ignore[arg-type]  # the body's events, as the original expects
+
+    HttpStream.state_consume_request_body = state_consume_request_body  # type: ignore[method-assign]  # replaced on purpose

@@ -1,0 +1,257 @@
+"""The proxy's life: both doors open, calls pass, both doors close, and no call is left without an end."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import certifi
+from mitmproxy import master, options
+from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
+
+from metering.call import Ending
+from metering.settings import ServiceSettings, UserSettings
+from proxy import patches, secret_files
+from proxy.addon import TollwatchAddon
+from proxy.base_url_door import BaseUrlDoor
+from proxy.calls import Calls
+from proxy.canary import CanaryFailed, probe_canary
+from proxy.dialing import Dialing
+from proxy.forward_door import ForwardDoor
+from proxy.gateway import Clock, Gate, Record, Telemetry
+from proxy.identity import Identity, KeyHasher
+from proxy.settings import IdentitySource, ProxySettings
+from proxy.targets import Targets
+
+BASE_URL_TARGET = "http://gw.tollwatch.invalid"
+"""Never connected to; http, because https would open a UDP listener; below tollwatch.invalid, so that its certificates are within the CA's names."""
+
+IDLE_TIMEOUT = timedelta(hours=1)
+"""Without a byte either way. mitmproxy's 10 minutes end long answers that are not streamed."""
+
+_END_OF_CONNECTIONS = timedelta(seconds=5)
+
+type Listen = tuple[str, int]
+
+
+class ListenError(OSError):
+    """A door cannot open. The message names its config key, the address and the remedy."""
+
+
+class ProxyServer:
+    """One embedded mitmproxy with two listeners; one per process, since mitmproxy keeps its context in globals."""
+
+    def __init__(  # noqa: PLR0913  # the wiring passes each part once, by name
+        self,
+        *,
+        settings: ProxySettings,
+        identity: Sequence[IdentitySource],
+        users: Sequence[UserSettings],
+        services: Sequence[ServiceSettings],
+        gate: Gate,
+        ca_dir: Path,
+        key_hasher: KeyHasher,
+        now: Clock,
+        telemetry: Telemetry,
+        own_ports: Callable[[], set[int]] = set,
+        record: Record | None = None,
+    ) -> None:
+        self._settings = settings
+        self._ca_dir = ca_dir
+        self._other_ports = own_ports
+        targets = Targets(self._own_ports)
+        who = Identity(identity, users=users, services=services, key_hasher=key_hasher)
+        self.calls = Calls(gate=gate, identity=who, now=now, telemetry=telemetry, record=record)
+        self._dialing = Dialing(
+            resolve=settings.resolve, intercept_hosts=settings.intercept_hosts, upstream_proxy=settings.upstream_proxy, targets=targets
+        )
+        self.addon = TollwatchAddon(
+            settings=settings,
+            identity=who,
+            calls=self.calls,
+            forward=ForwardDoor(settings, targets),
+            base_url=BaseUrlDoor(upstreams=settings.upstreams, hosts=()),
+            dialing=self._dialing,
+            telemetry=telemetry,
+        )
+        self._proxyserver = proxyserver.Proxyserver()
+        self._master: master.Master | None = None
+        self._scope = contextlib.ExitStack()
+        self.forward_address: Listen = ("127.0.0.1", 0)
+        self.base_url_address: Listen = ("127.0.0.1", 0)
+
+    async def start(self) -> None:
+        """Open both doors. Raises ListenError (port in use, not loopback), or ValueError for settings that mean nothing."""
+        patches.install()
+        forward = _address("proxy.listen", self._settings.listen)
+        base_url = _address("proxy.base_url_listen", self._settings.base_url_listen)
+        forward, base_url = _free_ports(forward, base_url)
+        if forward == base_url:
+            raise ListenError(
+                errno.EADDRINUSE, f"proxy.listen and proxy.base_url_listen are both {self._settings.listen}; give one of them another port"
+            )
+        try:
+            await self._start(forward, base_url)
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _start(self, forward: Listen, base_url: Listen) -> None:
+        modes = [f"{self._forward_mode()}@{_text(forward)}", f"reverse:{BASE_URL_TARGET}@{_text(base_url)}"]
+        self._scope.enter_context(_eager_tasks())
+        for name, level in (("mitmproxy", logging.ERROR), ("mitmproxy.addons.proxyserver", logging.CRITICAL)):
+            logging.getLogger(name).setLevel(level)
+        running = master.Master(options.Options(confdir=str(self._ca_dir), mode=modes))
+        self._master = running
+        running.addons.add(core.Core(), self._proxyserver, next_layer.NextLayer(), tlsconfig.TlsConfig(), self.addon)
+        running.options.update(
+            connection_strategy="lazy",
+            keep_host_header=True,
+            rawtcp=False,
+            tcp_timeout=int(IDLE_TIMEOUT.total_seconds()),
+            ssl_verify_upstream_trusted_ca=str(self._upstream_bundle()),
+        )
+        self.forward_address, self.base_url_address = forward, base_url
+        await self._proxyserver.setup_servers()
+        for key, instance in zip(("proxy.listen", "proxy.base_url_listen"), self._proxyserver.servers, strict=True):
+            if instance.last_exception is not None:
+                address = forward if key == "proxy.listen" else base_url
+                raise listen_error(key, address, instance.last_exception)
+        await running.running()
+
+    def _forward_mode(self) -> str:
+        if self._dialing.via is None:
+            return "regular"
+        scheme, (host, port) = self._dialing.via[0], self._dialing.via[1][:2]
+        return f"upstream:{scheme}://{_text((host, port))}"
+
+    def _upstream_bundle(self) -> Path:
+        """Return the roots for upstream TLS: certifi's, and the extra file of the config."""
+        extra = self._settings.upstream_ca
+        if extra is None:
+            return Path(certifi.where())
+        try:
+            more = extra.expanduser().read_bytes()
+        except OSError as error:
+            raise ValueError(f"proxy.upstream_ca: cannot read {extra} ({error.strerror}); give the path of a PEM file, or null") from error
+        bundle = self._ca_dir / "upstream-bundle.pem"
+        secret_files.write(bundle, Path(certifi.where()).read_bytes() + b"\n" + more)
+        return bundle
+
+    async def stop(self, *, grace: timedelta) -> None:
+        """Close both doors; calls in flight get `grace` to finish and are settled with what passed when they do not."""
+        self.addon.stopping = True
+        if self._master is None:
+            return
+        await self._proxyserver.servers.update([])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace.total_seconds()):
+                await self.calls.idle.wait()
+        await self._close()
+
+    async def _close(self) -> None:
+        if self._master is None:
+            return
+        await self._proxyserver.servers.update([])
+        handlers = [handler for each in self._proxyserver.connections.values() if (handler := _handler(each)) is not None]
+        for handler in handlers:
+            handler.cancel("the gateway stops")
+        await self._connections_gone()
+        for live in list(self.calls.open.values()):
+            self.calls.end(live, Ending.CLIENT_ABORT, status=None)
+        await self._master.done()
+        self._master = None
+        self._scope.close()
+
+    async def _connections_gone(self) -> None:
+        """Wait until mitmproxy has told the ends of all its connections; it offers no event for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_OF_CONNECTIONS.total_seconds()):
+                while self._proxyserver.connections:
+                    await asyncio.sleep(0.005)
+
+    async def canary(self) -> None:
+        """Send a call that must be blocked through the forward door. Raises CanaryFailed when it is not, or when it tried to leave."""
+        before = self._dialing.own_host_connections
+        await probe_canary(self.forward_address, self._ca_dir, tried_to_leave=lambda: self._dialing.own_host_connections > before)
+
+    def _own_ports(self) -> set[int]:
+        return {self.forward_address[1], self.base_url_address[1]} | self._other_ports()
+
+
+def listen_error(key: str, address: Listen, error: Exception) -> ListenError:
+    """Return the sentence for a door that cannot open."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        remedy = f"another program has this port: stop it (is a gateway running already?), or set {key} to a free one"
+    elif number == errno.EACCES:
+        remedy = f"ports below 1024 belong to root: set {key} to a higher one"
+    elif number == errno.EADDRNOTAVAIL:
+        remedy = f"this machine has no such address: set {key} to 127.0.0.1 with a port"
+    else:
+        remedy = f"{error}; check {key}"
+    return ListenError(number or errno.EINVAL, f"Cannot listen on {_text(address)} ({key}): {remedy}")
+
+
+def _address(key: str, value: str) -> Listen:
+    host, _, port = value.rpartition(":")
+    host = host.strip("[]")
+    if not port.isdecimal() or int(port) > 65535 or not host:
+        raise ValueError(f"{key}: {value!r} is no address; write for example '127.0.0.1:8080'")
+    if host == "localhost":
+        host = "127.0.0.1"
+    try:
+        loopback = ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ListenError(
+            errno.EINVAL,
+            f"Refusing to listen on {value} ({key}): whoever reaches the gateway may use it, so it listens on this machine only; use 127.0.0.1",
+        )
+    return host, int(port)
+
+
+def _free_ports(*addresses: Listen) -> list[Listen]:
+    """Return the addresses with the ports 0 replaced by free ones, all different."""
+    with contextlib.ExitStack() as held:
+        found: list[Listen] = []
+        for host, port in addresses:
+            if port == 0:
+                probe = held.enter_context(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+                probe.bind((host, 0))
+                found.append((host, probe.getsockname()[1]))
+            else:
+                found.append((host, port))
+        return found
+
+
+def _text(address: Listen) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextlib.contextmanager
+def _eager_tasks() -> Iterator[None]:
+    """Start tasks at once, as mitmproxy's own main loop does: it saves a turn of the loop for each hook that waits."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)
+
+
+def _handler(connection: object) -> "asyncio.Task[None] | None":
+    transports = getattr(connection, "transports", {})
+    client = getattr(connection, "client", None)
+    return transports[client].handler if client in transports else None
+
+
+__all__ = ["CanaryFailed", "ListenError", "ProxyServer", "listen_error"]
