@@ -13,8 +13,6 @@ from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
-from proxy.canary import CanaryFailed
-from proxy.server import ProxyServer
 
 from alerting.book import AlertBook
 from api.access import Access
@@ -30,6 +28,8 @@ from metering.providers.catalog import CANARY_HOST
 from metering.telemetry import Telemetry
 from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
+from proxy.canary import CanaryFailed
+from proxy.server import ProxyServer
 from storage.lock import GatewayLock
 from storage.sqlite import SqliteDatabase
 from tollwatch import __version__
@@ -40,6 +40,7 @@ from tollwatch.environment import CA_FOLDER
 from tollwatch.first_start import Installation, SetupCodeFile, first_start
 from tollwatch.health import ClockWatch
 from tollwatch.judging import Judge, Parts, build_gate
+from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
@@ -116,7 +117,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         # What judges.
         counter = TokenCounter()
         await counter.warm()
-        meter = Meter(PriceBook(config.pricing, now=now()), counter, config.metering)
+        meter = Meter(PriceBook(with_free_probe(config.pricing), now=now()), counter, config.metering)
         parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key)
         judge.swap(build_gate(config, parts))
         judge.on_health(None)  # ends an alert that an earlier run left
@@ -141,7 +142,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         await api.start(*listen_address(config.api.listen), authority.leaf_context() if config.api.tls == "auto" else None)
         state.doors["api"] = _door(api.address)
         proxy = ProxyServer(
-            settings=config.proxy,
+            settings=with_probe_prefix(config.proxy),
             identity=config.identity,
             users=config.users,
             services=config.services,

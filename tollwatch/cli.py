@@ -74,16 +74,14 @@ def parser() -> argparse.ArgumentParser:
     top.set_defaults(config=None, rest=[])
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(
-        group: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, handler: str, text: str, *, reads: bool = False
-    ) -> argparse.ArgumentParser:
+    def add(group: Group, name: str, handler: str, text: str, *, reads: bool = False) -> argparse.ArgumentParser:
         made = group.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common, read] if reads else [common], epilog=_EPILOG
         )
         made.set_defaults(handler=handler)
         return made
 
-    def group(name: str, text: str) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    def group(name: str, text: str) -> Group:
         made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         return made.add_subparsers(metavar="ACTION", required=True)
 
@@ -121,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-type Group = "argparse._SubParsersAction[argparse.ArgumentParser]"
+type Group = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse gives it no public name
 type Add = Callable[..., argparse.ArgumentParser]
 
 

@@ -6,9 +6,8 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from proxy.canary import CanaryFailed
-
 from proxy.ca import CaError, CaModesError
+from proxy.canary import CanaryFailed
 from storage.database import StoreError
 from storage.lock import LockHeld
 from tollwatch import __version__, log

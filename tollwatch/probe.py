@@ -1,19 +1,35 @@
-"""One canned call through a door of the gateway, to the host that the gateway answers itself."""
+"""Canned calls to the host that the gateway answers itself: they prove the whole path without a provider, and cost nothing."""
 
 import http.client
 import json
 import ssl
 from base64 import b64encode
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from metering.providers.catalog import PROBE_HOST
+from metering.providers.catalog import PROBE_HOST, TOLLWATCH
+from metering.settings import PriceOverride, PricingSettings
+from proxy.settings import ProxySettings
 
+PREFIX: Final = "tollwatch"
+"""Of the base-URL door."""
 PATH: Final = "/v1/chat/completions"
 BODY: Final = json.dumps({"model": "tollwatch-probe", "messages": [{"role": "user", "content": "Is this call metered?"}]}).encode()
 _HEADERS = {"content-type": "application/json", "authorization": "Bearer no-key"}
 _SECONDS = 5.0
+
+
+def with_free_probe(settings: PricingSettings) -> PricingSettings:
+    """Return the prices with the gateway's own host at nothing."""
+    free = PriceOverride(provider=TOLLWATCH.id, model="*", input=Decimal(0), output=Decimal(0))
+    return settings.model_copy(update={"overrides": (free, *settings.overrides)})
+
+
+def with_probe_prefix(settings: ProxySettings) -> ProxySettings:
+    """Return the doors with a prefix for the gateway's own host."""
+    return settings.model_copy(update={"upstreams": {**settings.upstreams, PREFIX: f"https://{PROBE_HOST}"}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +49,9 @@ def by_forward_door(address: tuple[str, int], ca_file: Path) -> Answer:
     return _post(connection, PATH)
 
 
-def by_base_url_door(address: tuple[str, int], prefix: str) -> Answer:
+def by_base_url_door(address: tuple[str, int]) -> Answer:
     """Send the call as a client with a base URL does. Raises OSError."""
-    return _post(http.client.HTTPConnection(*address, timeout=_SECONDS), f"{prefix}{PATH}")
+    return _post(http.client.HTTPConnection(*address, timeout=_SECONDS), f"/{PREFIX}{PATH}")
 
 
 def _post(connection: http.client.HTTPConnection, path: str) -> Answer:
