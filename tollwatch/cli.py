@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-type Group = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # argparse gives it no public name
+type Group = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # argparse gives it no public name
 type Add = Callable[..., argparse.ArgumentParser]
 
 

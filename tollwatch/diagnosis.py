@@ -35,7 +35,8 @@ request = urllib.request.Request("https://{PROBE_HOST}{probe.PATH}", {probe.BODY
 print(urllib.request.urlopen(request, timeout=10).headers["x-tollwatch-call"])
 """
 _NODE = f"""
-fetch("https://{PROBE_HOST}{probe.PATH}", {{method: "POST", headers: {{"content-type": "application/json"}}, body: {probe.BODY.decode()!r}}})
+const call = {{method: "POST", headers: {{"content-type": "application/json"}}, body: {probe.BODY.decode()!r}}}
+fetch("https://{PROBE_HOST}{probe.PATH}", call)
   .then(answer => console.log(answer.headers.get("x-tollwatch-call")))
   .catch(error => {{ console.error(String(error.cause ?? error)); process.exit(1) }})
 """

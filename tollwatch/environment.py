@@ -75,7 +75,7 @@ def variables(raw: RawConfig, environ: Mapping[str, str], options: Options) -> d
     bundle = _written(folder, "bundle", _combined([_certifi(), *_SYSTEM_ROOTS, *_theirs(environ, (*REPLACING, *ADDING), folder)], ours))
     theirs = _theirs(environ, ADDING, folder)
     extra = _written(folder, "extra", _combined(theirs, ours)) if theirs else certificate
-    made = dict.fromkeys(PROXIES, f"http://{_userinfo(options)}{forward}")
+    made: dict[str, str] = dict.fromkeys(PROXIES, f"http://{_userinfo(options)}{forward}")
     made |= dict.fromkeys(("NO_PROXY", "no_proxy"), no_proxy(environ))
     made |= dict.fromkeys(REPLACING, str(bundle))
     made |= dict.fromkeys(ADDING, str(extra))

@@ -4,8 +4,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -22,9 +22,9 @@ def clean(value: object) -> object:
     if isinstance(value, str):
         return _UNSAFE.sub("\ufffd", value)
     if isinstance(value, Mapping):
-        return {clean(key): clean(child) for key, child in value.items()}  # pyright: ignore[reportUnknownVariableType]  # values of any event
+        return {clean(key): clean(child) for key, child in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [clean(child) for child in value]  # pyright: ignore[reportUnknownVariableType]  # the same
+        return [clean(child) for child in cast("Sequence[object]", value)]
     return value
 
 
@@ -38,7 +38,7 @@ def _one_line(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict
 
 def configure(settings: LogSettings, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Send every log line, those of the libraries included, to `stream` (stderr) in one format."""
-    stream = stream or sys.stderr
+    stream = stream or cast("TextIO", sys.stderr)
     terminal = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = getattr(logging, settings.level.upper())
     before: list[Processor] = [
@@ -69,7 +69,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None, environ: Mapp
 
 def call_lines(settings: LogSettings, stream: TextIO | None = None) -> Callable[[Mapping[str, Any]], None]:
     """Return what writes the one canonical line of a call: straight to the stream as JSON where that is the format (1 µs, not 10)."""
-    stream = stream or sys.stderr
+    stream = stream or cast("TextIO", sys.stderr)
     if settings.level in {"warning", "error"}:
         return lambda _fields: None
     if settings.format == "console" or (settings.format == "auto" and stream.isatty()):

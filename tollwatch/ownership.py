@@ -16,7 +16,7 @@ def conflict(owners: Mapping[str, Iterable[str]] | None = None, *, home: Path | 
     for package in PACKAGES:
         others = sorted(set(owners.get(package, ())) - {"tollwatch"})
         if others:
-            return f"The package {package!r} is also installed by {', '.join(others)}: install tollwatch in its own environment (`uv tool install`, pipx)"
+            return f"The package {package!r} is also installed by {', '.join(others)}: install tollwatch by `uv tool install` or pipx"
         found = find_spec(package)
         place = Path(found.origin).resolve().parent if found and found.origin else None
         if place != home / package:

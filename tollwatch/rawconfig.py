@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import yaml
 
@@ -16,6 +16,7 @@ DEFAULT_BASE_URL: Final = "127.0.0.1:8081"
 DEFAULT_API: Final = "127.0.0.1:3100"
 
 type KeyPath = tuple[str | int, ...]
+type Values = dict[str, Any]
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
 _OVERRIDE = "TOLLWATCH_"
@@ -40,7 +41,7 @@ class RawConfig:
         """Return the text at `keys`, or the default where the config says nothing (or something that validation will refuse)."""
         value: object = self.values
         for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # values of a YAML file
+            value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, str) else default
 
     @property
@@ -111,9 +112,9 @@ def _read_file(raw: RawConfig, path: Path) -> None:
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node()
-            values = _value(raw, loader, node, ()) if node else {}
+            values: Any = _value(raw, loader, node, ()) if node else {}
         finally:
-            loader.dispose()
+            loader.dispose()  # pyright: ignore[reportUnknownMemberType]  # PyYAML's stubs give it no type
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(
@@ -123,7 +124,7 @@ def _read_file(raw: RawConfig, path: Path) -> None:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}:1: a config file holds `key: value` lines, not {values!r}; config.example.yaml shows each key")
-    raw.values = values
+    raw.values = cast("Values", values)
 
 
 def _value(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401  # values of a YAML file
@@ -132,7 +133,7 @@ def _value(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPa
         return _mapping(raw, loader, node, path)
     if isinstance(node, yaml.SequenceNode):
         return [_value(raw, loader, child, (*path, index)) for index, child in enumerate(node.value)]
-    return loader.construct_object(node, deep=True)
+    return loader.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # the same
 
 
 def _mapping(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
@@ -140,12 +141,11 @@ def _mapping(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.MappingNode, pa
     for key_node, value_node in node.value:
         key = str(key_node.value)
         line = key_node.start_mark.line + 1
-        dotted = ".".join(map(str, (*path, key)))
         if not isinstance(key_node, yaml.ScalarNode):
             raise ConfigError(f"{raw.path}:{line}: a key is plain text, not a list or a mapping")
         if key in values:
             first = raw.lines[*path, key]
-            raise ConfigError(f"{raw.path}:{line}: {dotted} stands twice, first on line {first}; keep one of the two")
+            raise ConfigError(f"{raw.path}:{line}: {dotted((*path, key))} stands twice, first on line {first}; keep one of the two")
         raw.lines[*path, key] = line
         values[key] = _value(raw, loader, value_node, (*path, key))
     return values
@@ -162,17 +162,18 @@ def _override(raw: RawConfig, environ: Mapping[str, str]) -> None:
             value = environ[name]
         inside = raw.values
         for key in path[:-1]:
-            child = inside.get(key)
-            inside[key] = inside = dict(child) if isinstance(child, dict) else {}  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]  # values of a YAML file
+            child: object = inside.get(key)
+            inside[key] = inside = dict(cast("Values", child)) if isinstance(child, dict) else {}
         inside[path[-1]] = value
         raw.origins[path] = f"variable {name}"
 
 
 def _substituted(raw: RawConfig, value: Any, path: KeyPath, environ: Mapping[str, str]) -> Any:  # noqa: ANN401  # values of a YAML file
     if isinstance(value, dict):
-        return {key: _substituted(raw, child, (*path, key), environ) for key, child in value.items()}  # pyright: ignore[reportUnknownVariableType]  # the same
+        return {key: _substituted(raw, child, (*path, key), environ) for key, child in cast("Values", value).items()}
     if isinstance(value, list):
-        return [_substituted(raw, child, (*path, index), environ) for index, child in enumerate(value)]  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]  # the same
+        items: list[Any] = value
+        return [_substituted(raw, child, (*path, index), environ) for index, child in enumerate(items)]
     if not isinstance(value, str) or "${" not in value:
         return value
 

@@ -1,7 +1,7 @@
 """`config show|validate|schema|explain`."""
 
 from argparse import Namespace
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -32,6 +32,14 @@ def _plain(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True, fallback=str)
 
 
+def _at(shown: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401  # values of a config
+    for key in path:
+        if not isinstance(shown, dict):
+            return None
+        shown = cast("dict[str, Any]", shown).get(key)
+    return shown
+
+
 def _put(shown: Any, path: tuple[str | int, ...], value: str) -> None:  # noqa: ANN401  # values of a config
     for key in path[:-1]:
         shown = shown[key]
@@ -45,9 +53,8 @@ def validate_command(arguments: Namespace) -> int:
     if arguments.json:
         json_value({"valid": True, "file": str(raw.path) if raw.path else None})
         return Exit.OK
-    line(
-        f"{raw.path or 'No config file (all defaults)'}: valid; mode {config.mode}, {len(config.rules)} rules, {len(config.budgets)} budgets"
-    )
+    name = raw.path or "No config file (all defaults)"
+    line(f"{name}: valid; mode {config.mode}, {len(config.rules)} rules, {len(config.budgets)} budgets")
     return Exit.OK
 
 
@@ -65,9 +72,7 @@ def explain(arguments: Namespace) -> int:
         near = list(fields_at(Config, path[:-1]))
         hint = suggestion(path[-1], near) if near else suggestion(dotted(path), list(known))
         raise CommandError(f"There is no key {arguments.key}{hint}", Exit.USAGE)
-    now: Any = _plain(load_config(arguments.config))
-    for key in path:
-        now = now.get(key) if isinstance(now, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # values of a config
+    now = _at(_plain(load_config(arguments.config)), path)
     text = explanation(path)
     if arguments.json:
         json_value({"key": dotted(path), "now": now, "explanation": text})

@@ -2,6 +2,8 @@
 
 import asyncio
 from argparse import Namespace
+from datetime import timedelta
+from typing import cast
 
 from api.tokens import Tokens
 from metering.units import parse_span
@@ -16,7 +18,7 @@ from tollwatch.store import beside, now
 def create(arguments: Namespace) -> int:
     """Make a token and print it; nobody can print it again."""
     try:
-        end = now() + parse_span(arguments.expires) if arguments.expires else None  # type: ignore[operator]  # a timedelta, or ValueError
+        end = now() + cast("timedelta", parse_span(arguments.expires)) if arguments.expires else None
     except ValueError as error:
         raise CommandError(f"--expires: {error}", Exit.USAGE) from error
     made = write(
