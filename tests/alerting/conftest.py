@@ -104,9 +104,9 @@ class Worlds:
             self.database,
             instance="test",
             now=self.clock,
-            on_settled=lambda settled: world.gate.on_settled(settled),
+            on_settled=lambda settled: world.gate.on_settled(settled),  # noqa: PLW0108 - the gate is made after the ledger
             budgets=budget_book.all,
-            on_health=lambda failure: world.gate.on_health(failure),
+            on_health=lambda failure: world.gate.on_health(failure),  # noqa: PLW0108 - the same
         )
         baselines = Baselines(self.database, approve=settings.prompt_drift.approve, now=self.clock)
         gate = Gate(

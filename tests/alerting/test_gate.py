@@ -1,6 +1,7 @@
 """The four refusals in both modes, what is recorded of them, and what settling shows."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_enforce_refuses_and_has_the_row_and_the_alert_durable_when_it_answers(worlds, a_call, name):
+async def test_enforce_refuses_and_has_the_row_and_the_alert_durable_when_it_answers(worlds: Any, a_call: Any, name: Any) -> None:
     config, refusal, kind, status, taken = REFUSALS[name]
     world = worlds(**config)
     call = a_call()
@@ -55,7 +56,7 @@ async def test_enforce_refuses_and_has_the_row_and_the_alert_durable_when_it_ans
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_monitor_lets_pass_and_says_what_enforce_would_have_done(worlds, a_call, name):
+async def test_monitor_lets_pass_and_says_what_enforce_would_have_done(worlds: Any, a_call: Any, name: Any) -> None:
     config, _refusal, kind, _status, _taken = REFUSALS[name]
     world = worlds(mode="monitor", **config)
     call = a_call()
@@ -73,7 +74,7 @@ async def test_monitor_lets_pass_and_says_what_enforce_would_have_done(worlds, a
     assert [row[0] for row in await world.database.read("SELECT state FROM calls")] == ["settled"]
 
 
-async def test_a_call_that_nothing_is_about_passes_without_an_alert(worlds, a_call):
+async def test_a_call_that_nothing_is_about_passes_without_an_alert(worlds: Any, a_call: Any) -> None:
     world = worlds()
 
     verdict = await world.gate.admit(a_call())
@@ -82,7 +83,7 @@ async def test_a_call_that_nothing_is_about_passes_without_an_alert(worlds, a_ca
     assert await world.alerts() == []
 
 
-async def test_fifty_calls_at_once_never_hold_more_than_a_hard_budget(worlds, a_call):
+async def test_fifty_calls_at_once_never_hold_more_than_a_hard_budget(worlds: Any, a_call: Any) -> None:
     world = worlds(budgets=[{"name": "dollar", "limit": "0.02 USD"}])
     calls = [a_call() for _ in range(50)]
 
@@ -101,7 +102,7 @@ async def test_fifty_calls_at_once_never_hold_more_than_a_hard_budget(worlds, a_
     assert alert.occurrence_count == 50 - len(granted)
 
 
-async def test_a_hold_that_fits_only_by_the_exact_count_is_granted(worlds, a_call):
+async def test_a_hold_that_fits_only_by_the_exact_count_is_granted(worlds: Any, a_call: Any) -> None:
     text = "hello " * 200  # 1,200 bytes, some 200 tokens
     world = worlds(budgets=[{"name": "tokens", "limit": "700 tokens"}])
 
@@ -112,7 +113,7 @@ async def test_a_hold_that_fits_only_by_the_exact_count_is_granted(worlds, a_cal
     assert 200 < held < 400
 
 
-async def test_monitor_does_not_report_a_budget_that_only_the_bound_exceeds(worlds, a_call):
+async def test_monitor_does_not_report_a_budget_that_only_the_bound_exceeds(worlds: Any, a_call: Any) -> None:
     world = worlds(mode="monitor", budgets=[{"name": "tokens", "limit": "700 tokens"}])
 
     verdict = await world.gate.admit(a_call(text="hello " * 200))
@@ -120,7 +121,7 @@ async def test_monitor_does_not_report_a_budget_that_only_the_bound_exceeds(worl
     assert verdict.action is Action.ALLOW
 
 
-async def test_a_budget_refusal_names_what_is_spent_held_needed_and_when_it_ends(worlds, a_call):
+async def test_a_budget_refusal_names_what_is_spent_held_needed_and_when_it_ends(worlds: Any, a_call: Any) -> None:
     world = worlds(budgets=[{"name": "tiny", "limit": "10 tokens"}])
 
     verdict = await world.gate.admit(a_call())
@@ -130,7 +131,7 @@ async def test_a_budget_refusal_names_what_is_spent_held_needed_and_when_it_ends
     assert verdict.rule_id == "tiny"
 
 
-async def test_an_alert_budget_is_held_but_never_refuses(worlds, a_call):
+async def test_an_alert_budget_is_held_but_never_refuses(worlds: Any, a_call: Any) -> None:
     world = worlds(budgets=[{"name": "soft", "limit": "120 tokens", "on_exceed": "alert", "warn_at": [0.5]}])
     call = a_call()
 
@@ -141,7 +142,7 @@ async def test_an_alert_budget_is_held_but_never_refuses(worlds, a_call):
     assert [alert.kind for alert in await world.alerts()] == [AlertKind.BUDGET_EXCEEDED, AlertKind.BUDGET_WARNING]
 
 
-async def test_each_threshold_of_a_budget_is_told_once(worlds, a_call):
+async def test_each_threshold_of_a_budget_is_told_once(worlds: Any, a_call: Any) -> None:
     world = worlds(budgets=[{"name": "b", "limit": "1000 tokens", "on_exceed": "alert", "warn_at": [0.5, 0.8]}])
     calls = [a_call(max_output_tokens=1) for _ in range(20)]
     await asyncio.gather(*map(world.gate.admit, calls))
@@ -158,7 +159,7 @@ async def test_each_threshold_of_a_budget_is_told_once(worlds, a_call):
     assert {alert.expires_at for alert in alerts} == {world.clock().replace(day=11, hour=0)}
 
 
-async def test_an_alert_rule_and_a_later_refusal_are_both_told(worlds, a_call):
+async def test_an_alert_rule_and_a_later_refusal_are_both_told(worlds: Any, a_call: Any) -> None:
     config = {"rules": [{**BLOCK_GPT4, "action": "alert"}], "budgets": [{"name": "tiny", "limit": "10 tokens"}]}
     world = worlds(**config)
 
@@ -168,7 +169,7 @@ async def test_an_alert_rule_and_a_later_refusal_are_both_told(worlds, a_call):
     assert {alert.action for alert in await world.alerts()} == {Taken.ALERTED, Taken.BLOCKED}
 
 
-async def test_a_refused_call_gives_its_place_in_a_rate_limit_back(worlds, a_call):
+async def test_a_refused_call_gives_its_place_in_a_rate_limit_back(worlds: Any, a_call: Any) -> None:
     world = worlds(
         budgets=[{"name": "tiny", "limit": "110 tokens"}],
         detectors={"rate_limits": [{"requests": 1}], "prompt_drift": {"enabled": False}},
@@ -180,7 +181,7 @@ async def test_a_refused_call_gives_its_place_in_a_rate_limit_back(worlds, a_cal
     assert not verdict.blocked
 
 
-async def test_an_allow_rule_does_not_lift_a_budget(worlds, a_call):
+async def test_an_allow_rule_does_not_lift_a_budget(worlds: Any, a_call: Any) -> None:
     world = worlds(
         rules=[{"id": "ok", "title": "All", "match": {}, "action": "allow", "priority": 9}, BLOCK_GPT4],
         budgets=[{"name": "tiny", "limit": "10 tokens"}],
@@ -191,7 +192,7 @@ async def test_an_allow_rule_does_not_lift_a_budget(worlds, a_call):
     assert verdict.refusal is Refusal.BUDGET
 
 
-async def test_a_rule_about_size_counts_exactly_before_it_decides(worlds, a_call):
+async def test_a_rule_about_size_counts_exactly_before_it_decides(worlds: Any, a_call: Any) -> None:
     rule = {"id": "big", "title": "Big", "match": {"min_input_tokens": 500}, "action": "block"}
     world = worlds(rules=[rule])
 
@@ -201,7 +202,7 @@ async def test_a_rule_about_size_counts_exactly_before_it_decides(worlds, a_call
     assert "at least 500" in large.message
 
 
-async def test_prompt_size_counts_exactly_before_it_decides(worlds, a_call):
+async def test_prompt_size_counts_exactly_before_it_decides(worlds: Any, a_call: Any) -> None:
     world = worlds(detectors={"prompt_size": {"max_tokens": 500}, "prompt_drift": {"enabled": False}})
 
     small, large = await world.gate.admit(a_call(text="hello " * 200)), await world.gate.admit(a_call(text="hello " * 600))
@@ -217,7 +218,9 @@ async def test_prompt_size_counts_exactly_before_it_decides(worlds, a_call):
         ("enforce", "pass", False, Taken.ALERTED),
     ],
 )
-async def test_a_format_that_is_not_read_is_never_silent(worlds, a_call, mode, unknown_formats, blocked, taken):
+async def test_a_format_that_is_not_read_is_never_silent(
+    worlds: Any, a_call: Any, mode: Any, unknown_formats: Any, blocked: Any, taken: Any
+) -> None:
     world = worlds(mode=mode, unknown_formats=unknown_formats)
     call = a_call(consumption=Consumption.UNREAD, wire_format=None)
 
@@ -235,7 +238,7 @@ async def test_a_format_that_is_not_read_is_never_silent(worlds, a_call, mode, u
     ("facts", "expected"),
     [({"input_tokens": None}, 1), ({"input_tokens": 10}, 0), ({"input_tokens": None, "error": "overloaded"}, 0)],
 )
-async def test_an_answer_without_usage_raises_a_meter_gap(worlds, a_call, facts, expected):
+async def test_an_answer_without_usage_raises_a_meter_gap(worlds: Any, a_call: Any, facts: Any, expected: Any) -> None:
     world = worlds()
     call = a_call()
     await world.gate.admit(call)
@@ -245,7 +248,7 @@ async def test_an_answer_without_usage_raises_a_meter_gap(worlds, a_call, facts,
     assert len(await world.alerts(AlertKind.METER_GAP)) == expected
 
 
-async def test_an_answer_whose_copy_failed_raises_a_meter_gap(worlds, a_call):
+async def test_an_answer_whose_copy_failed_raises_a_meter_gap(worlds: Any, a_call: Any) -> None:
     world = worlds()
     call = a_call()
     await world.gate.admit(call)
@@ -257,7 +260,7 @@ async def test_an_answer_whose_copy_failed_raises_a_meter_gap(worlds, a_call):
 
 
 @pytest.mark.parametrize(("status", "ending"), [(500, Ending.COMPLETED), (None, Ending.UPSTREAM_UNREACHABLE), (200, Ending.CLIENT_ABORT)])
-async def test_an_answer_that_failed_is_no_meter_gap(worlds, a_call, status, ending):
+async def test_an_answer_that_failed_is_no_meter_gap(worlds: Any, a_call: Any, status: Any, ending: Any) -> None:
     world = worlds()
     call = a_call()
     await world.gate.admit(call)
@@ -267,7 +270,7 @@ async def test_an_answer_that_failed_is_no_meter_gap(worlds, a_call, status, end
     assert await world.alerts() == []
 
 
-async def test_a_model_without_a_price_is_told_once(worlds, a_call):
+async def test_a_model_without_a_price_is_told_once(worlds: Any, a_call: Any) -> None:
     world = worlds()
     for _ in range(3):
         call = a_call(model="nobody-knows-1")
@@ -279,7 +282,7 @@ async def test_a_model_without_a_price_is_told_once(worlds, a_call):
     assert "'nobody-knows-1'" in alert.message
 
 
-async def test_a_second_settlement_and_one_without_admission_change_nothing(worlds, a_call):
+async def test_a_second_settlement_and_one_without_admission_change_nothing(worlds: Any, a_call: Any) -> None:
     world = worlds(budgets=[{"name": "b", "limit": "1000 tokens"}])
     call, stranger = a_call(), a_call(model="nobody-knows-1")
     await world.gate.admit(call)
@@ -296,7 +299,7 @@ async def test_a_second_settlement_and_one_without_admission_change_nothing(worl
 
 
 @pytest.mark.parametrize("mode", ["enforce", "monitor"])
-async def test_the_canary_is_always_refused_and_raises_no_alert(worlds, a_call, mode):
+async def test_the_canary_is_always_refused_and_raises_no_alert(worlds: Any, a_call: Any, mode: Any) -> None:
     world = worlds(mode=mode, rules=[{"id": "ok", "title": "All", "match": {}, "action": "allow", "priority": 1000}])
 
     verdict = await world.gate.admit(a_call(host="canary.tollwatch.invalid", provider="tollwatch"))
@@ -314,7 +317,7 @@ async def test_the_canary_is_always_refused_and_raises_no_alert(worlds, a_call, 
         (Refusal.DEGRADED, 503, AlertKind.GATEWAY_DEGRADED),
     ],
 )
-async def test_what_the_proxy_refuses_is_recorded(worlds, a_call, refusal, status, kind):
+async def test_what_the_proxy_refuses_is_recorded(worlds: Any, a_call: Any, refusal: Any, status: Any, kind: Any) -> None:
     world = worlds()
 
     verdict = await world.gate.refuse(a_call(), refusal=refusal, message="The body names 'model' twice.")
@@ -324,7 +327,7 @@ async def test_what_the_proxy_refuses_is_recorded(worlds, a_call, refusal, statu
     assert [alert.kind for alert in await world.alerts()] == [kind]
 
 
-async def test_what_the_proxy_would_refuse_passes_in_monitor_mode(worlds, a_call):
+async def test_what_the_proxy_would_refuse_passes_in_monitor_mode(worlds: Any, a_call: Any) -> None:
     world = worlds(mode="monitor")
 
     verdict = await world.gate.refuse(a_call(), refusal=Refusal.UNREADABLE, message="The body names 'model' twice.")
@@ -335,7 +338,7 @@ async def test_what_the_proxy_would_refuse_passes_in_monitor_mode(worlds, a_call
     assert alert.action is Taken.OBSERVED
 
 
-async def test_a_store_that_fails_lets_no_call_pass_and_keeps_no_place(worlds, a_call):
+async def test_a_store_that_fails_lets_no_call_pass_and_keeps_no_place(worlds: Any, a_call: Any) -> None:
     world = worlds(detectors={"rate_limits": [{"requests": 1}], "prompt_drift": {"enabled": False}})
     await world.database.close()
 
@@ -347,7 +350,7 @@ async def test_a_store_that_fails_lets_no_call_pass_and_keeps_no_place(worlds, a
     worlds.made.clear()
 
 
-async def test_a_degraded_part_is_one_alert_until_it_is_well_again(worlds):
+async def test_a_degraded_part_is_one_alert_until_it_is_well_again(worlds: Any) -> None:
     world = worlds()
     for _ in range(3):
         world.gate.degraded("prices", "The price table is 90 days old.")
@@ -363,7 +366,7 @@ async def test_a_degraded_part_is_one_alert_until_it_is_well_again(worlds):
     assert ended.resolution == "condition_cleared"
 
 
-async def test_the_ledger_tells_the_gate_how_the_store_is(worlds):
+async def test_the_ledger_tells_the_gate_how_the_store_is(worlds: Any) -> None:
     world = worlds()
 
     world.gate.on_health(StoreError("disk full"))

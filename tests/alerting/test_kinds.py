@@ -1,0 +1,79 @@
+"""The registry says of each kind what the published table says."""
+
+from typing import Any
+
+import pytest
+
+from alerting.finding import AlertKind, Severity, Taken
+from alerting.fingerprint import fingerprint
+from alerting.kinds import KINDS, LOCAL_TYPES, local_selections, local_severity, local_type
+
+TABLE = [
+    # kind, severity, blocked, org, local, entries
+    ("prompt_drift", "critical", "critical", "anomaly_detected", "prompt_drift"),
+    ("prompt_size", "medium", "high", "policy_violation", "prompt_size"),
+    ("budget_warning", "medium", "medium", None, "budget_warning"),
+    ("budget_exceeded", "high", "high", "budget_exceeded", "budget_exceeded"),
+    ("rate_limit_hit", "medium", "medium", "policy_violation", "rate_limit_hit"),
+    ("unpriced_model", "medium", "medium", "anomaly_detected", None),
+    ("meter_gap", "medium", "medium", "anomaly_detected", None),
+    ("gateway_degraded", "high", "high", "security_event", None),
+]
+
+
+@pytest.mark.parametrize(("name", "severity", "blocked", "org", "local"), TABLE)
+def test_each_kind_is_called_as_published(name: Any, severity: Any, blocked: Any, org: Any, local: Any) -> None:
+    kind = KINDS[AlertKind(name)]
+
+    assert (kind.severity_of(blocked=False), kind.severity_of(blocked=True)) == (severity, blocked)
+    assert (kind.org_type, kind.entries_label, kind.account_type, kind.rules_type) == (org, name, None, None)
+    assert local_type(kind.kind, severity=Severity(severity), taken=Taken.ALERTED) == local
+
+
+def test_every_kind_is_registered() -> None:
+    assert set(KINDS) == set(AlertKind)
+    assert KINDS[AlertKind.POLICY_VIOLATION].severity_of(blocked=True) is Severity.MEDIUM
+
+
+@pytest.mark.parametrize("taken", list(Taken))
+@pytest.mark.parametrize("severity", list(Severity))
+def test_only_blocked_and_severe_violations_are_in_the_local_feed(severity: Any, taken: Any) -> None:
+    shown = local_type(AlertKind.POLICY_VIOLATION, severity=severity, taken=taken)
+
+    expected = "high_severity_denied_action" if taken is Taken.BLOCKED and severity in ("high", "critical") else None
+    assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "taken", "expected"),
+    [
+        (AlertKind.PROMPT_DRIFT, Severity.CRITICAL, Taken.ALERTED, "critical"),
+        (AlertKind.BUDGET_EXCEEDED, Severity.HIGH, Taken.ALERTED, "critical"),
+        (AlertKind.POLICY_VIOLATION, Severity.HIGH, Taken.BLOCKED, "critical"),
+        (AlertKind.POLICY_VIOLATION, Severity.HIGH, Taken.OBSERVED, "warning"),
+        (AlertKind.PROMPT_SIZE, Severity.HIGH, Taken.BLOCKED, "warning"),
+        (AlertKind.BUDGET_WARNING, Severity.MEDIUM, Taken.ALERTED, "warning"),
+    ],
+)
+def test_the_local_feed_knows_two_severities(kind: Any, severity: Any, taken: Any, expected: Any) -> None:
+    assert local_severity(kind, severity=severity, taken=taken) == expected
+
+
+def test_the_local_feed_shows_all_its_types_or_one() -> None:
+    assert len(LOCAL_TYPES) == len(set(LOCAL_TYPES)) == 10
+    assert [one.kind for one in local_selections("prompt_size")] == [AlertKind.PROMPT_SIZE]
+    assert len(local_selections()) == 6
+
+
+def test_a_fingerprint_is_the_same_for_the_same_values_and_no_others() -> None:
+    seen = [
+        fingerprint(AlertKind.PROMPT_SIZE, ("a", "bc")),
+        fingerprint(AlertKind.PROMPT_SIZE, ("ab", "c")),
+        fingerprint(AlertKind.PROMPT_SIZE, ("a", "b", "c")),
+        fingerprint(AlertKind.PROMPT_DRIFT, ("a", "bc")),
+        fingerprint(AlertKind.PROMPT_SIZE, ('a","bc',)),
+    ]
+
+    assert len(set(seen)) == 5
+    assert fingerprint(AlertKind.PROMPT_SIZE, ("a", "bc")) == seen[0]
+    assert all(len(one) == 32 for one in seen)
