@@ -30,10 +30,7 @@ def period_at(kind: PeriodKind, zone: ZoneInfo, at: datetime) -> Period:
     at = at.astimezone(UTC)
     label = _floor(kind, at.astimezone(zone).replace(tzinfo=None))
     starts_at = _first_reached(label, zone)
-    while starts_at > at:  # the clock on the wall was set back over the start of this period
-        label = _floor(kind, label - _MICROSECOND)
-        starts_at = _first_reached(label, zone)
-    while (ends_at := _first_reached(_next(kind, label), zone)) <= at:  # it was set back after the next one had begun
+    while (ends_at := _first_reached(_next(kind, label), zone)) <= at:  # the clock was set back after the next one had begun
         label, starts_at = _next(kind, label), ends_at
     return Period(starts_at, ends_at)
 
