@@ -77,12 +77,12 @@ def second_gateway(folder: Path) -> Iterator[Gateway]:
 
 TABLE: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     "an unknown config key": (unknown_key, ("listenn", "listen", "proxy")),
-    "a port in use": (taken_port, ("proxy.listen", "in use")),
-    "the API's port in use": (taken_api_port, ("api.listen", "in use")),
+    "a port in use": (taken_port, ("proxy.listen", "free one")),
+    "the API's port in use": (taken_api_port, ("api.listen",)),
     "a data folder that cannot be made": (unwritable_data_dir, ("data",)),
     "a private key that others may read": (loose_ca, ("chmod",)),
     "a corrupt database": (corrupt_database, ("tollwatch.db",)),
-    "a second gateway on one database": (second_gateway, ("pid",)),
+    "a second gateway on one database": (second_gateway, ("already runs", "data_dir")),
 }
 
 

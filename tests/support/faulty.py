@@ -1,6 +1,6 @@
 """A gateway whose hooks fail on demand: `python -m tests.support.faulty run --config FILE`.
 
-The file named by TOLLWATCH_TEST_FAULT holds `HOOK EXCEPTION`; while it does, that hook raises inside its fence.
+The file named by FORCED_HOOK_FAULT holds `HOOK EXCEPTION`; while it does, that hook raises inside its fence.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from proxy.addon import TollwatchAddon
 from proxy.fence import fenced, hooks_of
 from tollwatch.cli import main
 
-VARIABLE = "TOLLWATCH_TEST_FAULT"
+VARIABLE = "FORCED_HOOK_FAULT"
 _BEYOND_BUILTINS = {"CancelledError": asyncio.CancelledError}
 
 type Hook = Callable[[Any, Any], Awaitable[None] | None]

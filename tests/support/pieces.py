@@ -23,7 +23,7 @@ def cut(body: bytes, *, chance: random.Random) -> list[bytes]:
 def encode(body: bytes, encoding: str) -> bytes:
     """Return `body` in a content encoding."""
     if encoding == "gzip":
-        return gzip.compress(body)
+        return gzip.compress(body, mtime=0)
     if encoding == "br":
         return bytes(brotli.compress(body, quality=4))
     if encoding == "zstd":
