@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     head, tail = _split(given)
-    arguments = parser().parse_args(head)
-    arguments.rest = [*getattr(arguments, "rest", []), *tail]
+    arguments = parser().parse_args(head, namespace=argparse.Namespace(config=None, rest=[]))
+    arguments.rest = [*arguments.rest, *tail]
     try:
         return int(_handler(arguments.handler)(arguments))
     except CommandError as error:
@@ -71,7 +71,6 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         parents=[common],
     )
-    top.set_defaults(config=None, rest=[])
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
     def add(group: Group, name: str, handler: str, text: str, *, reads: bool = False) -> argparse.ArgumentParser:
