@@ -61,6 +61,11 @@ class AlertBook:
         """Why enqueued findings still wait; None when the last write succeeded."""
         return self._outgoing.last_error
 
+    @property
+    def lost(self) -> int:
+        """Batches of enqueued findings that the store would not take though it was well."""
+        return self._outgoing.lost
+
     def _steps(self, steps: Sequence[Step]) -> Work[None]:
         for step in steps:
             if isinstance(step, Cleared):

@@ -111,7 +111,8 @@ def expire(*, at: datetime, expire_after: timedelta) -> Work[int]:
 def prune(*, before: datetime) -> Work[int]:
     """Delete a batch of resolved alerts that nothing has touched since `before`, with their history and detections.
 
-    The newest alert stays whatever its age, so that its number is never given twice. Return how many were deleted.
+    The newest alert stays whatever its age, so that its number is never given twice. Of an alert that is still open only the
+    detections from before are deleted. Return how many alerts were.
     """
     moment = to_micros(before)
     yield Sql(_OLD_DETECTIONS, (moment,))

@@ -24,7 +24,7 @@ from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
 from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.ledger import Ledger
-from metering.meter import Meter
+from metering.meter import Meter, Quote
 from metering.providers import ReplyReader
 from metering.reading import Reading, ReplyFacts
 from metering.tokens import TokenCounter
@@ -165,18 +165,23 @@ class Gate:
     def _intent(self, trial: Trial) -> Intent:
         call = trial.call
         quote = self._meter.quote(call, input_tokens=trial.size.best)
-        tokens = quote.input_tokens + quote.output_tokens
-        holds = tuple(
-            Hold(budget, budget.amount(cost_nano=quote.cost_nano, tokens=tokens), hard=budget.hard and self._enforces)
-            for budget in self._budgets.matching(call)
-        )
         return Intent(
             call=call,
             verdict=(Action.ALERT if trial.occurrences else Action.ALLOW).value,
             rule_id=trial.rule_id,
-            holds=holds,
+            holds=self._holds(call, quote),
             hold_nano=quote.cost_nano,
             estimated_input_tokens=trial.size.best,
+        )
+
+    def _holds(self, call: Call, quote: Quote) -> tuple[Hold, ...]:
+        """Return what the call reserves. A free one needs nothing; one of unknown cost at least needs a budget with something left."""
+        if call.consumption is Consumption.FREE:
+            return ()
+        tokens = quote.input_tokens + quote.output_tokens
+        return tuple(
+            Hold(budget, max(1, budget.amount(cost_nano=quote.cost_nano, tokens=tokens)), hard=budget.hard and self._enforces)
+            for budget in self._budgets.matching(call)
         )
 
     async def _observe_budgets(self, trial: Trial, granted: Granted) -> None:
@@ -227,6 +232,10 @@ class Gate:
         self._watch.moved(settled)
 
     # --- around ----------------------------------------------------------------------------------------------------------
+
+    def orphaned(self, calls: int) -> None:
+        """Say how many calls were open when an earlier run ended: the ledger charged them at their holds."""
+        self._watch.orphaned(calls)
 
     def degraded(self, component: str, message: str) -> None:
         """Say that a part of the gateway (store, writer, canary, clock, prices …) does not do its work."""

@@ -34,6 +34,11 @@ class Watch:
             for move in one.moves:
                 self._tell(list(budget.crossings(call, move)), call_id=call.id)
 
+    def orphaned(self, calls: int) -> None:
+        """Judge what a crash left open."""
+        if calls:
+            self._tell([meter_gap.orphaned(calls, at=self._now())], call_id=None)
+
     def degraded(self, component: str, message: str) -> None:
         """Say that a part of the gateway does not do its work; again raises the count of its alert."""
         self._well[component] = False

@@ -29,6 +29,20 @@ def unread(call: Call, *, action: Action, at: datetime) -> Finding:
     return _gap(call, "its wire format is not read, so it is recorded without tokens and cost", at=at, action=action)
 
 
+def orphaned(calls: int, *, at: datetime) -> Finding:
+    """Return the finding on calls whose end nobody saw, because the gateway ended first."""
+    return Finding(
+        kind=AlertKind.METER_GAP,
+        action=Action.ALERT,
+        severity=KINDS[AlertKind.METER_GAP].severity_of(blocked=False),
+        title="Calls of unknown outcome",
+        message=f"{calls:,} call{'s were' if calls > 1 else ' was'} open when the gateway last ended; charged at the hold.",
+        episode=("gateway", at.isoformat()),
+        evidence={"calls": calls},
+        remedy="Compare them with the provider's usage report.",
+    )
+
+
 def _gap(call: Call, why: str, *, at: datetime, action: Action) -> Finding:
     refused = action is Action.BLOCK
     return Finding(

@@ -253,6 +253,7 @@ async def test_counts_say_how_many_stand_where(book: Any, an_occurrence: Any) ->
 
     counts = await book.counts()
 
+    assert [alert.status for alert in await book.list(limit=2, after=3)] == [Status.RESOLVED, Status.ACKNOWLEDGED]
     assert (counts.open, counts.acknowledged, counts.resolved) == (2, 1, 1)
     assert counts.by_severity == {Severity.LOW: 1, Severity.HIGH: 2}
     assert await book.get(99) is None

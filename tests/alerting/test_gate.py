@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from alerting.finding import Action, AlertKind, Refusal, Taken
+from alerting.gate import Detectors
 from metering.call import Consumption, Ending
 from metering.reading import Source
 from storage.database import StoreError
@@ -376,3 +377,64 @@ async def test_the_ledger_tells_the_gate_how_the_store_is(worlds: Any) -> None:
 
     assert "disk full" in alert.message
     assert (await world.book.counts()).open == 0
+
+
+@pytest.mark.parametrize(("consumption", "blocked"), [(Consumption.FREE, False), (Consumption.UNREAD, True), (Consumption.METERED, True)])
+async def test_a_spent_budget_refuses_what_may_cost_something(worlds: Any, a_call: Any, consumption: Any, blocked: Any) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "1000 tokens"}])
+    first = a_call()
+    await world.gate.admit(first)
+    world.answer(first, input_tokens=600, output_tokens=400)
+    await world.settled()
+
+    verdict = await world.gate.admit(a_call(consumption=consumption))
+
+    assert verdict.blocked is blocked
+
+
+async def test_monitor_tells_only_of_budgets_that_would_refuse(worlds: Any, a_call: Any) -> None:
+    budgets = [{"name": "hard", "limit": "50 tokens"}, {"name": "soft", "limit": "50 tokens", "on_exceed": "alert"}]
+    world = worlds(mode="monitor", budgets=budgets)
+
+    verdict = await world.gate.admit(a_call())
+
+    assert [finding.subject.budget_id for finding in verdict.findings] == ["hard"]
+    assert await world.database.read("SELECT COUNT(*), MIN(held) > 50 FROM budget_periods") == [(2, 1)]
+
+
+async def test_calls_that_a_crash_left_open_are_told(worlds: Any) -> None:
+    world = worlds()
+    world.gate.orphaned(0)
+    world.gate.orphaned(3)
+
+    [alert] = await world.alerts(AlertKind.METER_GAP)
+
+    assert alert.message.startswith("3 calls were open")
+
+
+async def test_a_gate_without_detectors_only_keeps_the_ledger(worlds: Any, a_call: Any) -> None:
+    world = worlds()
+    world.gate._detectors = Detectors()  # noqa: SLF001 - the config has no way to ask for none
+    call = a_call(text="x" * 100_000)
+
+    verdict = await world.gate.admit(call)
+
+    assert verdict.action is Action.ALLOW
+    assert world.gate.reader(call, content_type="application/json") is not None
+
+
+async def test_a_cancelled_admission_is_closed_and_keeps_no_place(worlds: Any, a_call: Any) -> None:
+    world = worlds(
+        budgets=[{"name": "b", "limit": "1000 tokens"}], detectors={"rate_limits": [{"requests": 1}], "prompt_drift": {"enabled": False}}
+    )
+    admission = asyncio.ensure_future(world.gate.admit(a_call()))
+    await asyncio.sleep(0)
+    admission.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await admission
+
+    verdict = await world.gate.admit(a_call())
+    await world.settled()
+
+    assert not verdict.blocked
+    assert await world.database.read("SELECT COUNT(*) FROM calls WHERE state = 'intent'") == [(1,)]

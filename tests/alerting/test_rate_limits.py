@@ -247,3 +247,8 @@ async def test_the_tokens_of_an_answer_count_until_they_leave_the_window(worlds:
     late = await world.gate.admit(a_call())
 
     assert (early.refusal, early.retry_after, late.blocked) == (Refusal.RATE_LIMIT, timedelta(seconds=60), False)
+
+
+def test_a_limit_on_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="needs `requests` or `tokens`"):
+        RateLimitSettings()
