@@ -26,6 +26,8 @@ _MEDIA_TYPES = frozenset(
     }
 )
 _TEXT_KEYS = (
+    "name",
+    "title",
     "text",
     "input_text",
     "output_text",
@@ -35,8 +37,6 @@ _TEXT_KEYS = (
     "content",
     "output",
     "arguments",
-    "name",
-    "title",
     "context",
     "query",
     "summary",

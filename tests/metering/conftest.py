@@ -5,10 +5,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from metering.call import Call, Caller, Consumption, Door, Ending, Endpoint, Reply
 from metering.providers import FORMATS
 from metering.reading import ReplyFacts
+
+settings.register_profile("metering", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("metering")  # a machine shared with other work is slow at times, which is no fault of the code
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -1,0 +1,166 @@
+"""What a call came to, and from where that is known."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from metering.call import Consumption, Ending, Prompt
+from metering.meter import Meter
+from metering.prices import PriceBook
+from metering.providers import FORMATS
+from metering.reading import Reading, ReplyFacts, Source
+from metering.settings import MeteringSettings, PriceOverride, PricingSettings
+from metering.tokens import TokenCounter
+from metering.usage import Usage
+
+_USAGE = Usage(input_tokens=100, output_tokens=10)
+_PROMPT = Prompt(texts=("hello world",), messages=1)
+
+
+@pytest.fixture
+def meter(now: datetime) -> Meter:
+    priced = PriceOverride(provider="*", model="priced-*", input=Decimal(1), output=Decimal(2), cache_write=Decimal(5))
+    return Meter(PriceBook(PricingSettings(overrides=(priced,)), now=now), TokenCounter(), MeteringSettings(assume_output_tokens=1000))
+
+
+def test_reported_usage_is_priced(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    facts = ReplyFacts(usage=_USAGE, model="priced-2026", complete=True)
+
+    assert meter.read(make_call(model="priced-x"), make_reply(), facts) == Reading(
+        source=Source.PROVIDER_REPORTED,
+        usage=_USAGE,
+        model="priced-2026",
+        cost_nano=120_000,
+        price_source="override",
+        price_version="config",
+    )
+
+
+def test_a_response_model_without_a_price_takes_that_of_the_request(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    reading = meter.read(make_call(model="priced-x"), make_reply(), ReplyFacts(usage=_USAGE, model="my-deployment", complete=True))
+
+    assert (reading.source, reading.model, reading.cost_nano) == (Source.PROVIDER_REPORTED, "my-deployment", 120_000)
+
+
+def test_the_providers_own_price_counts_before_ours(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    facts = ReplyFacts(usage=_USAGE, model="priced-x", complete=True, reported_cost_nano=7)
+
+    reading = meter.read(make_call(), make_reply(), facts)
+
+    assert (reading.source, reading.cost_nano, reading.price_source, reading.usage) == (Source.PROVIDER_PRICED, 7, "provider", _USAGE)
+
+
+def test_usage_without_a_price_is_unpriced_never_free(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    reading = meter.read(make_call(model="gpt-99"), make_reply(), ReplyFacts(usage=_USAGE, model="gpt-99", complete=True))
+
+    assert (reading.source, reading.cost_nano, reading.usage) == (Source.UNPRICED, None, _USAGE)
+
+
+def test_an_answer_without_usage_is_estimated_from_what_passed(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    facts = ReplyFacts(model="priced-x", complete=True, output_text="hello world")
+
+    counted = meter.read(make_call(prompt=_PROMPT), make_reply(), facts, input_tokens=50)
+    uncounted = meter.read(make_call(prompt=_PROMPT), make_reply(), facts)
+
+    assert (counted.source, counted.usage, counted.cost_nano) == (Source.ESTIMATED, Usage(input_tokens=50, output_tokens=2), 54_000)
+    assert uncounted.usage == Usage(input_tokens=9, output_tokens=2)
+
+
+def test_a_stream_that_breaks_off_after_its_start_keeps_the_reported_input(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    partial = Usage(input_tokens=700, output_tokens=None, cache_read_tokens=20)
+    facts = ReplyFacts(usage=partial, model="priced-x", output_text="hello world")
+
+    reading = meter.read(make_call(), make_reply(ending=Ending.CLIENT_ABORT), facts)
+
+    assert (reading.source, reading.usage) == (Source.ESTIMATED, Usage(input_tokens=700, output_tokens=2, cache_read_tokens=20))
+
+
+def test_a_complete_answer_without_output_is_reported(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    reading = meter.read(make_call(), make_reply(), ReplyFacts(usage=Usage(input_tokens=8), model="priced-x", complete=True))
+
+    assert (reading.source, reading.cost_nano) == (Source.PROVIDER_REPORTED, 8000)
+
+
+@pytest.mark.parametrize(
+    ("reply", "facts"),
+    [
+        ({"ending": Ending.CLIENT_ABORT, "status": None}, None),
+        ({"ending": Ending.UPSTREAM_RESET, "status": None}, None),
+        ({"ending": Ending.CLIENT_ABORT}, ReplyFacts()),
+        ({"ending": Ending.UPSTREAM_RESET}, ReplyFacts(model="priced-x")),
+        ({}, ReplyFacts(model="priced-x")),
+        ({}, None),
+    ],
+)
+def test_what_was_sent_and_never_seen_is_billed_unseen(
+    meter: Meter, make_call: Any, make_reply: Any, reply: dict[str, Any], facts: ReplyFacts | None
+) -> None:
+    reading = meter.read(make_call(), make_reply(**reply), facts)
+
+    assert (reading.source, reading.cost_nano) == (Source.BILLED_UNSEEN, None)
+
+
+@pytest.mark.parametrize(
+    ("call", "reply", "facts"),
+    [
+        ({}, {"status": 400}, ReplyFacts(error="x", complete=True)),
+        ({}, {"status": 529}, None),
+        ({}, {"status": 302}, None),
+        ({}, {"ending": Ending.REFUSED, "status": 403}, None),
+        ({}, {"ending": Ending.FAILED, "status": 503}, None),
+        ({}, {"ending": Ending.UPSTREAM_UNREACHABLE, "status": None}, None),
+        ({"consumption": Consumption.FREE}, {}, None),
+        ({"consumption": Consumption.UNREAD}, {"status": 404}, None),
+        ({}, {}, ReplyFacts(error="overloaded_error")),
+    ],
+)
+def test_what_consumed_nothing_costs_nothing(
+    meter: Meter, make_call: Any, make_reply: Any, call: dict[str, Any], reply: dict[str, Any], facts: ReplyFacts | None
+) -> None:
+    reading = meter.read(make_call(**call), make_reply(**reply), facts)
+
+    assert (reading.source, reading.usage) == (Source.NONE, Usage())
+
+
+def test_a_format_that_is_not_read_is_unmetered(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    call = make_call(consumption=Consumption.UNREAD, wire_format=None)
+
+    assert meter.reader(call, content_type="application/json") is None
+    assert meter.read(call, make_reply(), None).source is Source.UNMETERED
+    assert meter.quote(call, input_tokens=10).cost_nano == 0
+
+
+@pytest.mark.parametrize("wire_format", sorted(FORMATS))
+def test_a_format_that_is_read_has_a_reader(meter: Meter, make_call: Any, wire_format: str) -> None:
+    assert meter.reader(make_call(wire_format=wire_format), content_type=None) is not None
+
+
+def test_a_quote_takes_the_dearest_class_and_every_choice(meter: Meter, make_call: Any) -> None:
+    quote = meter.quote(make_call(model="priced-x", max_output_tokens=20, choices=3), input_tokens=100)
+
+    assert (quote.input_tokens, quote.output_tokens, quote.cost_nano, quote.priced) == (100, 60, 100 * 5000 + 60 * 2000, True)
+
+
+def test_a_quote_without_a_cap_assumes_one(meter: Meter, make_call: Any) -> None:
+    assert meter.quote(make_call(model="priced-x"), input_tokens=0).output_tokens == 1000
+    assert meter.quote(make_call(model="priced-x", max_output_tokens=0), input_tokens=0).output_tokens == 0
+
+
+def test_a_quote_of_an_unpriced_model_is_at_the_dearest_price(meter: Meter, make_call: Any) -> None:
+    unknown, known = meter.quote(make_call(model="gpt-99"), input_tokens=100), meter.quote(make_call(model="gpt-4o"), input_tokens=100)
+
+    assert not unknown.priced
+    assert unknown.cost_nano >= known.cost_nano > 0
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5", "o3", "gpt-4.1"])
+def test_a_quote_is_no_less_than_the_cost_within_it(meter: Meter, make_call: Any, make_reply: Any, model: str) -> None:
+    call = make_call(model=model, max_output_tokens=500)
+    usage = Usage(input_tokens=900, output_tokens=500, cache_read_tokens=100, reasoning_tokens=300)
+
+    reading = meter.read(call, make_reply(), ReplyFacts(usage=usage, model=model, complete=True))
+
+    assert reading.cost_nano is not None
+    assert reading.cost_nano <= meter.quote(call, input_tokens=1000).cost_nano
