@@ -1,5 +1,6 @@
 """What is wrong with a config, said in sentences: where, which key, which value, what to do."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, TypeAliasType, Union, get_args, get_origin
@@ -41,6 +42,8 @@ def sentences(error: ValidationError, raw: RawConfig, model: type[BaseModel]) ->
         path = _path_in_file(detail, raw)
         if path not in best or _rank(detail) < _rank(best[path]):
             best[path] = detail
+    meant = {(*path[:-1], near) for path, detail in best.items() if (near := _meant(path, detail, model))}
+    best = {path: detail for path, detail in best.items() if not (detail["type"] == "missing" and path in meant)}
     nested = [path for path in best if any(other != path and other[: len(path)] == path for other in best)]
     kept = {path: detail for path, detail in best.items() if path not in nested}
     return [
@@ -58,6 +61,13 @@ def fields_at(model: type[BaseModel], path: KeyPath) -> dict[str, str]:
         name = _keys(section).get(key)
         section = _section_in(section.model_fields[name].annotation) if name else None
     return _keys(section) if section else {}
+
+
+def _meant(path: KeyPath, detail: ErrorDetails, model: type[BaseModel]) -> str | None:
+    """Return the key that an unknown one is a slip of."""
+    if detail["type"] != "extra_forbidden":
+        return None
+    return next(iter(difflib.get_close_matches(str(path[-1]), fields_at(model, path[:-1]), n=1)), None)
 
 
 def _keys(section: type[BaseModel]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -41,7 +41,7 @@ class RawConfig:
         """Return the text at `keys`, or the default where the config says nothing (or something that validation will refuse)."""
         value: object = self.values
         for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
+            value = _inside(value, key)
         return value if isinstance(value, str) else default
 
     @property
@@ -57,6 +57,10 @@ class RawConfig:
             if line := self.lines.get(path[:length]):
                 return f"{self.path}:{line}"
         return str(self.path) if self.path else "config"
+
+
+def _inside(value: object, key: str) -> object:
+    return cast("Values", value).get(key) if isinstance(value, dict) else None
 
 
 def absolute(path: str) -> Path:
@@ -172,8 +176,7 @@ def _substituted(raw: RawConfig, value: Any, path: KeyPath, environ: Mapping[str
     if isinstance(value, dict):
         return {key: _substituted(raw, child, (*path, key), environ) for key, child in cast("Values", value).items()}
     if isinstance(value, list):
-        items: list[Any] = value
-        return [_substituted(raw, child, (*path, index), environ) for index, child in enumerate(items)]
+        return [_substituted(raw, child, (*path, index), environ) for index, child in enumerate(cast("Sequence[Any]", value))]
     if not isinstance(value, str) or "${" not in value:
         return value
 
