@@ -28,7 +28,7 @@ class EventSplitter:
         if not newline:
             self._keep(data)
             return []
-        if self._tail:
+        if self._tail_size:
             head = b"".join((*self._tail, head))
             self._forget_tail()
         lines = head.split(b"\n")

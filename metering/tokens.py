@@ -19,9 +19,10 @@ _MEDIUM = 1600
 _CACHED_FROM = 256
 _CACHED = 8192
 
-# Chat framing (OpenAI): 3 and the role for each message, 3 for the reply.
+# Chat framing (OpenAI): 3 and the role for each message; 3 for the reply, or 2 with reasoning models.
 _PER_MESSAGE = 4
 _PER_CHAT = 3
+_PER_REASONING_CHAT = 2
 _REASONING = re.compile(r"gpt-5|o3|o4")
 _MOST_PER_MESSAGE = 8
 _MOST_PER_CHAT = 16
@@ -128,8 +129,8 @@ def _bytes(text: str) -> int:
 def _framing(messages: int, model: str | None) -> int:
     if not messages:
         return 0
-    reasoning = 2 if _REASONING.match((model or "").rpartition("/")[2]) else 0
-    return _PER_MESSAGE * messages + _PER_CHAT + reasoning
+    reasons = _REASONING.match((model or "").rpartition("/")[2])
+    return _PER_MESSAGE * messages + (_PER_REASONING_CHAT if reasons else _PER_CHAT)
 
 
 def _family(model: str | None) -> _Family:

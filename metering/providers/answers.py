@@ -43,11 +43,11 @@ class Events:
             return
         if len(self.opening) < 2:
             self.opening.append(event)
-        if _USAGE.search(event):
+        if b'"usage"' in event and _USAGE.search(event):
             if not self.usages:
                 self.opening.append(event)
             self.usages.append(event)
-        if self.error is None and _ERROR.search(event):
+        if b'"error"' in event and self.error is None and _ERROR.search(event):
             self.error = event
         self.closing.append(event)
         self.size += len(event)

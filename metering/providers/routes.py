@@ -74,7 +74,9 @@ _POSTS = (
     ),
     _free(r"/cancel$|/realtime/client_secrets$", "other"),
     _free(r"/conversations(?:/[^/]+(?:/items)?)?$|/vector_stores(?:/.*)?$|/api/show$", "other"),
-    _free(r"/api/event_logging/|/telemetry|/statsig", "other"),
+    _free(r"/chat/completions/[^/]+$", "other"),
+    # What agent CLIs report home.
+    _free(r"^/api/(?:event_logging|claude_code|claude_cli|oauth|hello)(?:/|$)|/analytics-events/|/telemetry$|/statsig", "other"),
     _unread(r"/batches$|/batch/jobs$", "batch"),
 )
 

@@ -66,7 +66,7 @@ async def test_a_chat_prompt_is_counted_with_its_framing(counter: TokenCounter) 
     prompt = Prompt(system=("hello world",), texts=("hello world",), messages=2)
 
     assert await counter.count(prompt, model="gpt-4o") == 2 * (4 + 2) + 3
-    assert await counter.count(prompt, model="gpt-5-nano") == 2 * (4 + 2) + 5
+    assert await counter.count(prompt, model="gpt-5-nano") == 2 * (4 + 2) + 2
     assert await counter.count(Prompt(texts=("hello world",)), model="text-embedding-3-small") == 2
 
 
