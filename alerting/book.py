@@ -111,12 +111,12 @@ class AlertBook:
     async def counts(self) -> AlertCounts:
         """Return how many alerts stand where."""
         unresolved = [cast("tuple[str, int, int]", row) for row in await self._database.read(listing.COUNTS)]
-        resolved = await self._database.read(listing.RESOLVED_COUNT)
-        acknowledged = sum(row[2] for row in unresolved)
+        every = cast("int", (await self._database.read(listing.ALL_COUNT))[0][0])
+        standing, acknowledged = sum(row[1] for row in unresolved), sum(row[2] for row in unresolved)
         return AlertCounts(
-            open=sum(row[1] for row in unresolved) - acknowledged,
+            open=standing - acknowledged,
             acknowledged=acknowledged,
-            resolved=cast("int", resolved[0][0]),
+            resolved=every - standing,
             by_severity={Severity(row[0]): row[1] for row in unresolved},
         )
 

@@ -22,6 +22,9 @@ SYSTEM = "system"
 
 _RANK = "CASE {0}.severity WHEN 'critical' THEN 4 WHEN 'high' THEN 3 WHEN 'medium' THEN 2 ELSE 1 END"
 
+_FORCE = "CASE {0}.action WHEN 'observed' THEN 1 WHEN 'alerted' THEN 2 ELSE 3 END"
+"""What was done at most to a call of the episode: one that was blocked once stays one that blocked."""
+
 _OPEN_OR_RAISE = f"""
 INSERT INTO alerts (id, org_id, kind, severity, title, message, fingerprint, subject, action, evidence, metadata, occurrence_count,
                     first_seen_at, last_seen_at, created_at, updated_at, expires_at)
@@ -32,7 +35,7 @@ ON CONFLICT (fingerprint) WHERE resolved_at IS NULL DO UPDATE SET
     occurrence_count = alerts.occurrence_count + excluded.occurrence_count,
     severity = CASE WHEN {_RANK.format("excluded")} > {_RANK.format("alerts")} THEN excluded.severity ELSE alerts.severity END,
     message = excluded.message,
-    action = excluded.action,
+    action = CASE WHEN {_FORCE.format("excluded")} >= {_FORCE.format("alerts")} THEN excluded.action ELSE alerts.action END,
     evidence = excluded.evidence,
     last_seen_at = CASE WHEN excluded.last_seen_at > alerts.last_seen_at THEN excluded.last_seen_at ELSE alerts.last_seen_at END,
     updated_at = excluded.updated_at

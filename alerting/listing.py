@@ -12,7 +12,7 @@ COUNTS = """
 SELECT severity, COUNT(*), SUM(CASE WHEN acknowledged_at IS NULL THEN 0 ELSE 1 END)
 FROM alerts WHERE resolved_at IS NULL GROUP BY severity
 """
-RESOLVED_COUNT = "SELECT COUNT(*) FROM alerts WHERE resolved_at IS NOT NULL"
+ALL_COUNT = "SELECT COUNT(*) FROM alerts"
 BY_SEQ = f"SELECT {COLUMNS} FROM alerts WHERE seq = ?"  # noqa: S608  # only constants are put together
 BY_ID = f"SELECT {COLUMNS} FROM alerts WHERE id = ?"  # noqa: S608  # the same
 HISTORY_OF = "SELECT at, event, actor, feed, note FROM alert_history WHERE alert_seq = ? ORDER BY seq"
@@ -62,13 +62,15 @@ def select(page: Page) -> Sql:
 
 def _any_of(kinds: Sequence[AlertKind | Selection], params: list[Value]) -> str:
     """Return a condition that is true for alerts of any of these kinds, and bind its values."""
-    parts = [_one(kind if isinstance(kind, Selection) else Selection(kind=kind), params) for kind in kinds]
+    # Of one kind the index of kinds knows the newest; of several it would gather all before it sorts, so it is kept out of that.
+    column = "kind" if len(kinds) == 1 else "kind || ''"
+    parts = [_one(kind if isinstance(kind, Selection) else Selection(kind=kind), column, params) for kind in kinds]
     return f"({' OR '.join(parts)})" if parts else "1 = 0"
 
 
-def _one(selection: Selection, params: list[Value]) -> str:
+def _one(selection: Selection, kind: str, params: list[Value]) -> str:
     params.append(selection.kind.value)
-    parts = ["kind = ?"]
+    parts = [f"{kind} = ?"]
     for column, values in (("action", selection.actions), ("severity", selection.severities)):
         if values:
             parts.append(f"{column} IN ({', '.join('?' * len(values))})")

@@ -107,6 +107,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE UNIQUE INDEX alerts_episode ON alerts (fingerprint) WHERE resolved_at IS NULL",
         "CREATE INDEX alerts_created ON alerts (created_at, seq)",
         "CREATE INDEX alerts_kind ON alerts (kind, seq)",
+        "CREATE INDEX alerts_open ON alerts (seq) WHERE resolved_at IS NULL",
         """CREATE TABLE alert_mutes (
             fingerprint TEXT PRIMARY KEY,
             alert_seq BIGINT NOT NULL,

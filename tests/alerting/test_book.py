@@ -41,6 +41,15 @@ async def test_severity_rises_with_an_episode_and_never_falls(book: Any, an_occu
     assert alert.severity is Severity.HIGH
 
 
+async def test_an_episode_that_blocked_a_call_stays_one_that_blocks(book: Any, an_occurrence: Any) -> None:
+    actions = []
+    for taken in (Taken.OBSERVED, Taken.ALERTED, Taken.BLOCKED, Taken.ALERTED, Taken.OBSERVED):
+        await book.record([an_occurrence(taken=taken)])
+        actions.append((await book.get(1)).action)
+
+    assert actions == [Taken.OBSERVED, Taken.ALERTED, Taken.BLOCKED, Taken.BLOCKED, Taken.BLOCKED]
+
+
 async def test_two_hundred_findings_at_once_open_one_alert(book: Any, an_occurrence: Any) -> None:
     recorded = await asyncio.gather(*(book.record([an_occurrence()]) for _ in range(200)))
 
