@@ -164,7 +164,6 @@ def _alerts(alerts: Group, add: Add) -> None:
 
 def _environment(made: argparse.ArgumentParser, *, executes: bool) -> None:
     made.add_argument("--user", help="who is charged, when the config reads proxy_auth")
-    made.add_argument("--agent", help="which agent is charged")
     made.add_argument("--base-url", action="store_true", help="also point SDKs that read a base URL at the base-URL door")
     made.add_argument("--bedrock-node", action="store_true", help="also point the AWS SDK for JavaScript at the base-URL door")
     made.add_argument("--java", action="store_true", help="also set JAVA_TOOL_OPTIONS")

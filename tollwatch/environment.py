@@ -53,7 +53,6 @@ class Options:
     """What was asked for beyond the usual."""
 
     user: str | None = None
-    agent: str | None = None
     base_url: bool = False
     """Point the SDKs that read one at the base-URL door."""
     bedrock_node: bool = False
@@ -109,9 +108,8 @@ def shell_lines(made: Mapping[str, str], shell: str) -> Iterable[str]:
 
 
 def _userinfo(options: Options) -> str:
-    if not options.user and not options.agent:
-        return ""
-    return f"{quote(options.user or '', safe='')}:{quote(options.agent or '', safe='')}@"
+    """Return the name for the proxy's URL; urllib sends it only beside a password, which nobody reads."""
+    return f"{quote(options.user, safe='')}:-@" if options.user else ""
 
 
 def _base_urls(raw: RawConfig, environ: Mapping[str, str], options: Options) -> dict[str, str]:

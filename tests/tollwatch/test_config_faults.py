@@ -125,5 +125,5 @@ def test_an_unreadable_file_is_said_so(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(b"\xff\xfe")
 
-    with pytest.raises(ConfigError, match="Cannot read .*config.yaml: .*Make it a readable UTF-8 file"):
+    with pytest.raises(ConfigError, match=r"Cannot read .*config.yaml: .*Make it a readable UTF-8 file"):
         load_config(path, {})

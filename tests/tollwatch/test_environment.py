@@ -118,7 +118,7 @@ def test_loopback_goes_past_the_proxy_beside_the_users_exceptions(environ: dict[
 def test_the_caller_stands_in_the_proxys_url(raw: RawConfig) -> None:
     made = variables(raw, {}, Options(user="dev@example.com"))
 
-    assert made["HTTPS_PROXY"] == "http://dev%40example.com:@127.0.0.1:8080"
+    assert made["HTTPS_PROXY"] == "http://dev%40example.com:-@127.0.0.1:8080"
 
 
 def test_base_urls_lead_to_the_base_url_door(raw: RawConfig) -> None:

@@ -1,16 +1,30 @@
 """`config show|validate|schema|explain`."""
 
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any, cast
 
 import yaml
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import PlainValidatorFunctionSchema
 
+from metering.units import NANO, Limit
 from tollwatch.config import Config, load_config, validate
 from tollwatch.configerrors import fields_at, section_keys
 from tollwatch.exits import CommandError, Exit
 from tollwatch.output import json_value, line
 from tollwatch.rawconfig import dotted, read_config, suggestion
 from tollwatch.reference import explanation
+
+
+class _Schema(GenerateJsonSchema):
+    """Amounts that people write (`50 USD`) are text."""
+
+    def function_plain_schema(self, schema: PlainValidatorFunctionSchema) -> JsonSchemaValue:  # noqa: ARG002  # all of ours read text
+        return {"type": "string"}
 
 
 def show(arguments: Namespace) -> int:
@@ -29,7 +43,23 @@ def show(arguments: Namespace) -> int:
 
 
 def _plain(config: Config) -> dict[str, Any]:
-    return config.model_dump(mode="json", by_alias=True, fallback=str)
+    return cast("dict[str, Any]", _written(config))
+
+
+def _written(value: object) -> object:
+    """Return a value as it is written in a config file."""
+    if isinstance(value, BaseModel):
+        return {field.alias or name: _written(getattr(value, name)) for name, field in type(value).model_fields.items()}
+    if isinstance(value, Mapping):
+        return {key: _written(child) for key, child in cast("Mapping[str, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_written(child) for child in cast("Sequence[object]", value)]
+    if isinstance(value, Limit):
+        return f"{Decimal(value.amount) / NANO:f} USD" if value.unit == "usd" else f"{value.amount} tokens"
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    plain = float(value) if isinstance(value, Decimal) else value
+    return plain if plain is None or isinstance(plain, bool | int | float) else str(plain)
 
 
 def _at(shown: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401  # values of a config
@@ -60,7 +90,7 @@ def validate_command(arguments: Namespace) -> int:
 
 def schema(_arguments: Namespace) -> int:
     """Print the JSON schema."""
-    json_value(Config.model_json_schema(by_alias=True))
+    json_value(Config.model_json_schema(by_alias=True, schema_generator=_Schema))
     return Exit.OK
 
 

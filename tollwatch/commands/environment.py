@@ -64,7 +64,7 @@ def require_gateway(raw: RawConfig) -> None:
 
 def _made(raw: RawConfig, arguments: Namespace) -> dict[str, str]:
     options = environment.Options(
-        user=arguments.user, agent=arguments.agent, base_url=arguments.base_url, bedrock_node=arguments.bedrock_node, java=arguments.java
+        user=arguments.user, base_url=arguments.base_url, bedrock_node=arguments.bedrock_node, java=arguments.java
     )
     try:
         return environment.variables(raw, os.environ, options)
