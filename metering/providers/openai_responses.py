@@ -35,13 +35,13 @@ class OpenAiResponses:
     def read_body(self, provider: str, body: object) -> ReplyFacts:
         """Read a whole answer. One that is still running in the background is not complete: its usage comes later."""
         response = obj(body)
-        complete = bool(response) and response.get("status") not in _RUNNING
+        complete = bool(response) and text(response.get("status")) not in _RUNNING
         return _facts(provider, response, _said(response), complete=complete, named=(response,))
 
     def read_events(self, provider: str, events: Events) -> ReplyFacts:
         """Read a stream: the last event holds the whole response with its usage."""
         opening, closing = parsed(events.opening), parsed(events.closing)
-        last = next((event for event in reversed(closing) if event.get("type") in _LAST), obj(None))
+        last = next((event for event in reversed(closing) if text(event.get("type")) in _LAST), obj(None))
         reporting = next(
             (found for event in reversed(parsed(events.usages)) if obj((found := obj(event.get("response"))).get("usage"))), None
         )

@@ -8,7 +8,7 @@ from typing import cast
 import orjson
 
 from metering.call import Prompt
-from metering.providers.shapes import Json
+from metering.providers.shapes import Json, text
 
 _MEDIA_TYPES = frozenset(
     {
@@ -159,7 +159,7 @@ class PromptBuilder:
             raise ValueError("content must be text, a part or a list of parts")
 
     def _part(self, part: Json, depth: int) -> Iterator[str]:
-        if part.get("type") in _MEDIA_TYPES:
+        if text(part.get("type")) in _MEDIA_TYPES:
             self.media += 1
             yield from self._document_text(part)
             return
@@ -173,7 +173,7 @@ class PromptBuilder:
     def _document_text(self, part: Json) -> Iterator[str]:
         """Yield the text of a plain-text document (Anthropic `source: {type: text}`): it is prompt like any other."""
         source = part.get("source")
-        if isinstance(source, Mapping) and cast("Json", source).get("type") in {"text", "content"}:
+        if isinstance(source, Mapping) and text(cast("Json", source).get("type")) in {"text", "content"}:
             yield from self._texts(cast("Json", source).get("data") or cast("Json", source).get("content"), 1)
 
     def build(self) -> Prompt:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,29 @@ def test_no_json_makes_a_reader_fail(body: dict[str, object], wire_format: str, 
     if facts.usage:
         assert (facts.usage.input_tokens or 0) >= 0
         assert (facts.usage.output_tokens or 0) >= 0
+
+
+_REQUEST_KEYS = (
+    "model", "messages", "input", "prompt", "role", "content", "type", "text", "source", "data", "tools", "function", "name", "tool_calls",
+    "arguments", "response_format", "json_schema", "format", "schema", "stream", "n", "max_tokens", "instructions",
+    "system", "suffix", "variables",
+)  # fmt: skip
+_request_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["text", "image", "message", "system", "document"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_REQUEST_KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(body=st.dictionaries(st.sampled_from(_REQUEST_KEYS), _request_json, max_size=8), wire_format=st.sampled_from(sorted(FORMATS)))
+def test_no_json_makes_the_reading_of_a_request_fail_but_with_a_reason(body: dict[str, object], wire_format: str) -> None:
+    with suppress(ValueError):
+        assert FORMATS[wire_format].read_request(body).choices >= 1
 
 
 def test_the_first_bytes_decide_over_the_content_type() -> None:
