@@ -7,7 +7,7 @@ from typing import cast
 
 from alerting.finding import Action, AlertKind, Finding, Severity
 from alerting.settings import Match, Not, RuleSettings
-from alerting.subjects import NOBODY, subject_of
+from alerting.subjects import NOBODY, shown, subject_of
 from metering.call import Call
 from metering.providers.catalog import CANARY_HOST
 from metering.scope import compile_patterns
@@ -162,7 +162,7 @@ def violation(call: Call, rule: RuleSettings, *, tokens: int) -> Finding:
         message=f"Policy rule {rule.id} ({rule.title}) {verb}: {_facts(call, rule.match, tokens=tokens)}.",
         episode=(rule.id, caller, call.model or NOBODY),
         subject=subject_of(call, rule_id=rule.id),
-        evidence={"rule_id": rule.id, "model": call.model, "operation": call.operation, "department": call.caller.department},
+        evidence={"rule_id": rule.id, "model": shown(call.model), "operation": call.operation, "department": call.caller.department},
         remedy="Use what the rule allows, or ask whoever keeps the rules to change it.",
         silent=rule.id == CANARY_RULE_ID,
     )
@@ -170,9 +170,9 @@ def violation(call: Call, rule: RuleSettings, *, tokens: int) -> Finding:
 
 def _facts(call: Call, match: Match, *, tokens: int) -> str:
     """Return the values of the call that the rule looked at."""
-    facts = [f"{name} {attrgetter(path)(call) or 'unknown'}" for name, path in _FIELDS.items() if getattr(match, name) is not None]
+    facts = [f"{name} {shown(attrgetter(path)(call)) or 'unknown'}" for name, path in _FIELDS.items() if getattr(match, name) is not None]
     if match.tools is not None:
-        facts.append(f"tools {', '.join(call.tools[:5])}")
+        facts.append(f"tools {shown(', '.join(call.tools[:5]))}")
     if match.min_input_tokens is not None:
         facts.append(f"{tokens:,} input tokens (at least {match.min_input_tokens:,})")
-    return ", ".join(facts) or f"model {call.model or 'unknown'}"
+    return ", ".join(facts) or f"model {shown(call.model) or 'unknown'}"

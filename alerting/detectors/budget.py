@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from decimal import Decimal
 
 from alerting.finding import Action, AlertKind, Finding, Subject
 from alerting.kinds import KINDS
@@ -17,7 +18,7 @@ def crossings(call: Call, move: BudgetMove) -> Iterator[Finding]:
     """Return a finding for each threshold that a settlement carried the budget over, 100 % included."""
     budget = move.state.budget
     for share in (*budget.settings.warn_at, _FULL):
-        threshold = share * budget.limit.amount
+        threshold = Decimal(str(share)) * budget.limit.amount  # as written in the config: 0.55 of 100 is 55
         if move.spent_before < threshold <= move.spent_after:
             yield _reached(call, move.state, share=share)
 

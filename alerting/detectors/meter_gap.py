@@ -4,7 +4,7 @@ from datetime import datetime
 
 from alerting.finding import Action, AlertKind, Finding
 from alerting.kinds import KINDS
-from alerting.subjects import subject_of
+from alerting.subjects import shown, subject_of
 from metering.call import Call, Consumption, Ending, Reply
 from metering.reading import ReplyFacts
 
@@ -50,7 +50,7 @@ def _gap(call: Call, why: str, *, at: datetime, action: Action) -> Finding:
         action=action,
         severity=KINDS[AlertKind.METER_GAP].severity_of(blocked=refused),
         title=f"Unmetered traffic to {call.provider}",
-        message=f"Cannot meter {call.method} {call.path} of {call.provider}: {why}.",
+        message=f"Cannot meter {call.method} {shown(call.path)} of {call.provider}: {why}.",
         episode=(call.provider, at.date().isoformat()),
         subject=subject_of(call),
         evidence={"wire_format": call.wire_format, "operation": call.operation, "consumption": call.consumption.value},

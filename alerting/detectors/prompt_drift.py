@@ -5,7 +5,7 @@ import hmac
 from alerting.finding import AlertKind, Finding
 from alerting.kinds import KINDS
 from alerting.settings import PromptDriftSettings
-from alerting.subjects import NOBODY, subject_of
+from alerting.subjects import NOBODY, shown, subject_of
 from metering.call import Call
 
 _SHOWN = 12
@@ -32,7 +32,7 @@ class PromptDrift:
         if fingerprint in normal:
             return None
         agent = call.caller.agent
-        who = f"{call.service}, agent {agent}" if agent else call.service
+        who = f"{call.service}, agent {shown(agent)}" if agent else call.service
         baseline = f"its {len(normal)} approved one{'s' if len(normal) > 1 else ''}" if normal else "any approved one: none is approved yet"
         return Finding(
             kind=AlertKind.PROMPT_DRIFT,

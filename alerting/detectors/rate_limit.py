@@ -8,7 +8,7 @@ from datetime import timedelta
 from alerting.finding import Action, AlertKind, Finding
 from alerting.kinds import KINDS
 from alerting.settings import RateLimitSettings
-from alerting.subjects import NOBODY, subject_of
+from alerting.subjects import NOBODY, shown, subject_of
 from alerting.windows import Entry, Window
 from metering.call import Call
 from metering.scope import compile_scope
@@ -74,7 +74,7 @@ class RateLimit:
 
     def _finding(self, call: Call, *, used: int, limit: int, unit: str, needed: int, wait: int | None) -> Finding:
         value = self.value(call)
-        whose = f" of {self.settings.by} {value!r}" if self.settings.by else ""
+        whose = f" of {self.settings.by} {shown(value)!r}" if self.settings.by else ""
         retry_after = None if wait is None else timedelta(microseconds=-(-wait // 1_000))
         size = "" if unit == "requests" else f"; this call needs about {needed:,}"
         return Finding(

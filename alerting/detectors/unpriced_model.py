@@ -2,7 +2,7 @@
 
 from alerting.finding import Action, AlertKind, Finding
 from alerting.kinds import KINDS
-from alerting.subjects import subject_of
+from alerting.subjects import shown, subject_of
 from metering.call import Call
 from metering.reading import Reading, Source
 
@@ -11,7 +11,7 @@ def check(call: Call, reading: Reading) -> Finding | None:
     """Return the finding when a reading could not be priced."""
     if reading.source is not Source.UNPRICED:
         return None
-    model = reading.model or call.model or "unknown"
+    model = shown(reading.model or call.model) or "unknown"
     return Finding(
         kind=AlertKind.UNPRICED_MODEL,
         action=Action.ALERT,

@@ -160,6 +160,16 @@ async def test_each_threshold_of_a_budget_is_told_once(worlds: Any, a_call: Any)
     assert {alert.expires_at for alert in alerts} == {world.clock().replace(day=11, hour=0)}
 
 
+async def test_a_threshold_is_reached_at_exactly_its_share(worlds: Any, a_call: Any) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "100 tokens", "on_exceed": "alert", "warn_at": [0.55]}])
+    call = a_call()
+    await world.gate.admit(call)
+
+    world.answer(call, input_tokens=50, output_tokens=5)
+
+    assert [alert.title for alert in await world.alerts()] == ["Budget b at 55%"]
+
+
 async def test_an_alert_rule_and_a_later_refusal_are_both_told(worlds: Any, a_call: Any) -> None:
     config = {"rules": [{**BLOCK_GPT4, "action": "alert"}], "budgets": [{"name": "tiny", "limit": "10 tokens"}]}
     world = worlds(**config)
@@ -438,3 +448,24 @@ async def test_a_cancelled_admission_is_closed_and_keeps_no_place(worlds: Any, a
 
     assert not verdict.blocked
     assert await world.database.read("SELECT COUNT(*) FROM calls WHERE state = 'intent'") == [(1,)]
+
+
+async def test_a_text_in_the_place_of_a_name_is_not_kept_by_an_alert(worlds: Any, a_call: Any) -> None:
+    text = "x" * 300 + "SECRET"
+    detectors = {"rate_limits": [{"requests": 1, "by": "model", "action": "alert"}]}
+    world = worlds(rules=[{**BLOCK_GPT4, "match": {"provider": "openai"}, "action": "alert"}], detectors=detectors)
+    for system in ("a", "b"):
+        call = a_call(model=text, path=text, system=system, caller={"user": text, "agent": text}, tools=(text,))
+        await world.gate.admit(call)
+    world.answer(call)
+    world.gate.settle(call, world.reply(), None)
+
+    alerts = await world.alerts()
+
+    assert {alert.kind for alert in alerts} == {
+        AlertKind.POLICY_VIOLATION,
+        AlertKind.PROMPT_DRIFT,
+        AlertKind.RATE_LIMIT_HIT,
+        AlertKind.UNPRICED_MODEL,
+    }
+    assert all("SECRET" not in repr(alert) for alert in alerts)
