@@ -121,6 +121,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key)
         judge.swap(build_gate(config, parts))
         judge.on_health(None)  # ends an alert that an earlier run left
+        judge.gate.orphaned(recovered)
 
         # The doors.
         authority = CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.intercept_hosts)
