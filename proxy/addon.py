@@ -27,6 +27,9 @@ from proxy.settings import ProxySettings
 
 _log = logging.getLogger(__name__)
 
+_BEFORE_SENDING = frozenset({"http_connect", "requestheaders", "request"})
+_AFTER_SENDING = frozenset({"response", "error", "websocket_end"})
+
 
 class TollwatchAddon:
     """mitmproxy calls these by their names; each is a sentence about one moment of a flow."""
@@ -162,7 +165,9 @@ class TollwatchAddon:
 
     def hook_failed(self, hook: str, data: Any, error: BaseException) -> None:  # noqa: ANN401  # each hook has its own data
         """Refuse what is not sent yet (closed), or let it pass (open); count it either way. Nothing of the request is logged."""
-        if self._closed:
+        if isinstance(data, http.HTTPFlow) and hook in _AFTER_SENDING:
+            self._end_after_failure(hook, data)
+        elif self._closed:
             self._refuse_after_failure(hook, data)
         self._telemetry.hook_failure(hook)
         _log.error("hook_failed hook=%s error=%s mode=%s", hook, type(error).__name__, "closed" if self._closed else "open")
@@ -171,19 +176,24 @@ class TollwatchAddon:
         if isinstance(data, server_hooks.ServerConnectionHookData):
             data.server.error = "the gateway failed and is set to refuse (proxy.on_error: closed)"
         elif isinstance(data, http.HTTPFlow):
-            self._refuse_flow(hook, data)
+            live = _live(data)
+            if hook in _BEFORE_SENDING:
+                data.request.stream = False
+                flows.respond(data, refusal.answer(_dialect(data), _degraded(live)))
+                self._end_quietly(live, Ending.FAILED, status=None, sent=False)
         elif (context := getattr(data, "context", None)) and (tunnel := self._forward.tunnels.get(context.client.id)):
             tunnel.broken = True
 
-    def _refuse_flow(self, hook: str, flow: http.HTTPFlow) -> None:
-        live = _live(flow)
-        if hook in {"http_connect", "requestheaders", "request"}:
-            flow.request.stream = False
-            flows.respond(flow, refusal.answer(_dialect(flow), _degraded(live)))
-        if live is not None and not live.ended:
-            sent = flow.server_conn.timestamp_start is not None
-            with suppress(Exception):
-                self._calls.end_with(live, Ending.FAILED, None, status=flow.response.status_code if flow.response else None, sent=sent)
+    def _end_after_failure(self, hook: str, flow: http.HTTPFlow) -> None:
+        """The bytes came and go on to the client; what they cost is what was held for them."""
+        status = flow.response.status_code if flow.response else None
+        ending = Ending.UPSTREAM_RESET if hook == "error" else Ending.COMPLETED
+        self._end_quietly(_live(flow), ending, status=status, sent=flow.server_conn.timestamp_start is not None)
+
+    def _end_quietly(self, live: LiveCall | None, ending: Ending, *, status: int | None, sent: bool) -> None:
+        if live is not None:
+            with suppress(BaseException):  # the failure that led here is told; another one must not keep the client from its answer
+                self._calls.end_with(live, ending, None, status=status, sent=sent)
 
     def _enter_base_url(self, flow: http.HTTPFlow) -> None:
         headers, repeated = flows.read_headers(flow)

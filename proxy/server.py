@@ -155,7 +155,8 @@ class ProxyServer:
         await self._close()
 
     async def _close(self) -> None:
-        if self._master is None:
+        running, self._master = self._master, None
+        if running is None:
             return
         await self._proxyserver.servers.update([])
         handlers = [handler for each in self._proxyserver.connections.values() if (handler := _handler(each)) is not None]
@@ -164,8 +165,7 @@ class ProxyServer:
         await self._connections_gone()
         for live in list(self.calls.open.values()):
             self.calls.end(live, Ending.CLIENT_ABORT, status=None)
-        await self._master.done()
-        self._master = None
+        await running.done()
         self._scope.close()
 
     async def _connections_gone(self) -> None:
