@@ -2,7 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -30,6 +30,12 @@ class Scope(Section):
     department: Patterns | None = None
     agent: Patterns | None = None
     key_id: Patterns | None = None
+
+    if TYPE_CHECKING:
+
+        def __hash__(self) -> int:
+            """Say to type checkers what pydantic gives a frozen model."""
+            ...
 
 
 class BudgetSettings(Section):
