@@ -9,6 +9,7 @@ from mitmproxy import http, tls
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer, mode_specs, server_hooks
 
+from alerting.finding import Refusal
 from metering.call import Door, Ending
 from metering.providers.catalog import PROBE_HOST
 from metering.providers.provider import Dialect
@@ -60,22 +61,27 @@ class TollwatchAddon:
 
     @fenced
     def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """A client asks for a tunnel."""
         return self._forward.connect(flow)
 
     @fenced
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """We ask the corporate proxy for a tunnel."""
         self._dialing.authorize(flow)
 
     @fenced
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """A client names, in its TLS handshake, whom it wants."""
         self._forward.hello(data)
 
     @fenced
     def next_layer(self, next_layer: layer.NextLayer) -> None:
+        """The first bytes of a tunnel are here."""
         self._forward.next_layer(next_layer)
 
     @fenced
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """A request begins; its body is still to come."""
         if isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
             self._enter_base_url(flow)
             return None
@@ -83,6 +89,7 @@ class TollwatchAddon:
 
     @fenced
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """A request is whole: judge it, and send nothing before the verdict."""
         passage = flows.passage_of(flow)
         if passage is None or flow.response is not None or passage.live is not None:
             return None
@@ -90,6 +97,7 @@ class TollwatchAddon:
 
     @fenced
     def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """An answer begins: tap it."""
         live = _live(flow)
         if live is None:
             if flow.response is not None and flows.passage_of(flow) is None:
@@ -107,6 +115,7 @@ class TollwatchAddon:
 
     @fenced
     def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """An answer came to its end."""
         live = _live(flow)
         if live is None or live.ended or flow.websocket is not None or flow.response is None:
             return None
@@ -119,6 +128,7 @@ class TollwatchAddon:
 
     @fenced
     def error(self, flow: http.HTTPFlow) -> None:
+        """One side broke off."""
         passage = flows.passage_of(flow)
         if passage is None:
             return
@@ -132,6 +142,7 @@ class TollwatchAddon:
 
     @fenced
     def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """A WebSocket message passed; mitmproxy would keep them all."""
         if flow.websocket is None:
             return
         live, message = _live(flow), flow.websocket.messages[-1]
@@ -141,26 +152,31 @@ class TollwatchAddon:
 
     @fenced
     def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """A WebSocket closed."""
         if (live := _live(flow)) is not None:
             self._calls.end(live, Ending.COMPLETED, status=101)
 
     @fenced
     def client_disconnected(self, client: Client) -> None:
+        """A client is gone; no call of its may stay open."""
         self._forward.tunnels.pop(client.id, None)
         for live in [live for live in self._calls.open.values() if live.connection_id == client.id]:
             self._calls.end(live, Ending.CLIENT_ABORT, status=None)
 
     @fenced
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """An upstream connection is about to be opened."""
         if data.server.error is None:
             self._dialing.connect(data)
 
     @fenced
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """An upstream connection is open."""
         self._dialing.connected(data)
 
     @fenced
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """An upstream connection did not open."""
         self._dialing.failed(data)
 
     def hook_failed(self, hook: str, data: Any, error: BaseException) -> None:  # noqa: ANN401  # each hook has its own data
@@ -185,7 +201,7 @@ class TollwatchAddon:
             tunnel.broken = True
 
     def _end_after_failure(self, hook: str, flow: http.HTTPFlow) -> None:
-        """The bytes came and go on to the client; what they cost is what was held for them."""
+        """End a call whose bytes came and go on to the client; what they cost is what was held for them."""
         status = flow.response.status_code if flow.response else None
         ending = Ending.UPSTREAM_RESET if hook == "error" else Ending.COMPLETED
         self._end_quietly(_live(flow), ending, status=status, sent=flow.server_conn.timestamp_start is not None)
@@ -217,7 +233,7 @@ class TollwatchAddon:
             return self._forward.plain(flow)
         headers, repeated = flows.read_headers(flow)
         tunnel = self._forward.tunnels.get(flow.client_conn.id)
-        user = proxy_user(headers[PROXY_AUTHORIZATION]) if PROXY_AUTHORIZATION in headers else tunnel and tunnel.user
+        user = tunnel.user if tunnel else proxy_user(headers.get(PROXY_AUTHORIZATION, b""))
         passage = Passage(
             door=Door.FORWARD,
             provider=provider,
@@ -275,18 +291,20 @@ class TollwatchAddon:
         passage.live = live = LiveCall(call=call, connection_id=flow.client_conn.id)
         verdict = await self._calls.judge(live, rejected=meaning.rejected)
         if verdict.blocked:
-            kind = verdict.refusal or refusal.Refusal.POLICY
+            kind = verdict.refusal or Refusal.POLICY
             problem = refusal.problem_of(kind, verdict.message, call_id=call.id, rule_id=verdict.rule_id, retry_after=verdict.retry_after)
             flows.respond(flow, refusal.answer(passage.dialect, problem))
         elif over:
             self._refuse_unread(flow, passage, live, meaning)
         elif call.host == PROBE_HOST:
             flows.respond(flow, probe.answer(call))
+        elif body and not {b"content-length", b"transfer-encoding"} & passage.headers.keys():
+            flow.request.headers["content-length"] = str(len(body))  # HTTP/2 needs none; without it an HTTP/1 upstream takes the body for a request
 
     def _refuse_unread(self, flow: http.HTTPFlow, passage: Passage, live: LiveCall, meaning: canonical.Canonical) -> None:
         """Refuse a body beyond its limit in monitor mode too: there is no longer anything to send."""
         message = meaning.rejected.message if meaning.rejected else ""
-        problem = refusal.problem_of(refusal.Refusal.TOO_LARGE, message, call_id=live.call.id)
+        problem = refusal.problem_of(Refusal.TOO_LARGE, message, call_id=live.call.id)
         flows.respond(flow, refusal.answer(passage.dialect, problem))
         self._calls.end(live, Ending.REFUSED, status=413, sent=False)
 
@@ -322,7 +340,7 @@ def _length(headers: Mapping[bytes, bytes]) -> int:
 
 def _degraded(live: LiveCall | None) -> Problem:
     return refusal.problem_of(
-        refusal.Refusal.DEGRADED,
+        Refusal.DEGRADED,
         "The gateway failed while it handled this request and is set to refuse what it cannot judge (proxy.on_error: closed); see its log",
         call_id=live.call.id if live else None,
     )

@@ -58,7 +58,7 @@ def new_authority(key: ec.EllipticCurvePrivateKey, *, suffixes: Sequence[str], l
         [x509.NameAttribute(NameOID.COMMON_NAME, f"tollwatch CA {label}"), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tollwatch")]
     )
     loopback = (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128"))
-    permitted = [*map(x509.DNSName, suffixes), *map(x509.IPAddress, loopback)]
+    permitted: list[x509.GeneralName] = [*map(x509.DNSName, suffixes), *(x509.IPAddress(network) for network in loopback)]
     return (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -3,7 +3,7 @@
 import zlib
 from typing import Protocol
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # it ships no types
 import zstandard
 
 CODINGS = ("gzip", "deflate", "br", "zstd")
@@ -76,7 +76,7 @@ class _Brotli:
 
     @property
     def done(self) -> bool:
-        return self._decoder.is_finished()
+        return bool(self._decoder.is_finished())
 
 
 class _Zstd:

@@ -12,7 +12,6 @@ from proxy.raw import Fields, headers_of
 from proxy.refusal import Answer
 from proxy.tap import Tap
 
-
 _PASSAGE = "tollwatch"
 
 
@@ -59,7 +58,7 @@ def set_passage(flow: http.HTTPFlow, passage: Passage) -> None:
 
 def request_fields(flow: http.HTTPFlow) -> Fields:
     """Return the header fields of the request as they came."""
-    return cast("Fields", flow.request.headers.fields)
+    return flow.request.headers.fields
 
 
 def read_headers(flow: http.HTTPFlow) -> tuple[dict[bytes, bytes], frozenset[bytes]]:
@@ -83,7 +82,7 @@ def respond(flow: http.HTTPFlow, answer: Answer) -> None:
 
 
 def response(answer: Answer) -> http.Response:
-    """Return mitmproxy's response of an answer."""
+    """Return the response of an answer."""
     return http.Response.make(answer.status, answer.body, http.Headers(answer.headers))
 
 

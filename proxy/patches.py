@@ -25,6 +25,8 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
+from proxy import inplace, shortcut
+
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
 OVER_LIMIT = "tollwatch.over_limit"
@@ -52,6 +54,8 @@ def install() -> None:
     _dispatch_hooks_directly()
     _answer_errors_in_json()
     _limit_bodies()
+    inplace.install()
+    shortcut.install()
 
 
 def _check_messages_no_more() -> None:
@@ -61,7 +65,7 @@ def _check_messages_no_more() -> None:
 
 
 def _dispatch_hooks_directly() -> None:
-    """mitmproxy looks for each event in each addon, follows each with an `update` event, and runs each in a task of its own.
+    """Mitmproxy looks for each event in each addon, follows each with an `update` event, and runs each in a task of its own.
 
     Listeners are looked up once; a hook that answers at once is run in place, and its layer goes on in the same step.
     The same place lifts the limit of 5 upstream connections per client connection, which halves parallel HTTP/2 clients.
@@ -144,7 +148,7 @@ def _listeners(addons: AddonManager, event: type[hooks.Hook]) -> tuple[str, tupl
 
 
 def _answer_errors_in_json() -> None:
-    """mitmproxy's own errors (upstream down, malformed requests) are HTML pages, which no SDK can read.
+    """Mitmproxy's own errors (upstream down, malformed requests) are HTML pages, which no SDK can read.
 
     An error of a call is answered with what the addon's `error` hook left in the flow (ANSWER), in the provider's own shape; what
     belongs to no call gets a plain JSON object.
@@ -167,9 +171,7 @@ def _answer_errors_in_json() -> None:
         self.flow.metadata[BY_CLIENT] = isinstance(event, RequestProtocolError)
         for command in original_error(self, event):
             answer: http.Response | None = self.flow.metadata.get(ANSWER)
-            if not (isinstance(command, SendHttp) and command.event is event and isinstance(event, ResponseProtocolError)):
-                yield command
-            elif answer is None or self.flow.response is not None:
+            if not (isinstance(command, SendHttp) and command.event is event and isinstance(event, ResponseProtocolError)) or answer is None or self.flow.response is not None:
                 yield command
             else:
                 yield SendHttp(ResponseHeaders(self.stream_id, answer, end_stream=False), self.context.client)
@@ -204,7 +206,7 @@ def _error_body(status: int, message: str) -> bytes:
 
 
 def _limit_bodies() -> None:
-    """mitmproxy's `body_size_limit` answers in HTML and skips the `request` hook, so that nothing would be recorded.
+    """Mitmproxy's `body_size_limit` answers in HTML and skips the `request` hook, so that nothing would be recorded.
 
     A flow with LIMIT keeps no more than that of its body; the rest is read and dropped, and the `request` hook sees OVER_LIMIT.
     """

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -237,7 +237,7 @@ def _text(address: Listen) -> str:
 
 
 @contextlib.contextmanager
-def _eager_tasks() -> Iterator[None]:
+def _eager_tasks() -> Generator[None]:
     """Start tasks at once, as mitmproxy's own main loop does: it saves a turn of the loop for each hook that waits."""
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()

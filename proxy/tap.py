@@ -15,7 +15,7 @@ FINISH_IN_THREAD_FROM = 512 << 10
 
 
 class Tap:
-    """mitmproxy's stream callable of one call."""
+    """The stream callable of one call."""
 
     __slots__ = ("_decoder", "_fail", "_now", "_read", "_reader", "first_byte_at", "gap", "passed")
 

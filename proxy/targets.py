@@ -35,7 +35,7 @@ def _plain(address: Address) -> Address:
         return address.ipv4_mapped
     if address.sixtofour:
         return address.sixtofour
-    if any(address in network for network in _TRANSLATED) or int(address) >> 32 == 0 and int(address) > 1:
+    if any(address in network for network in _TRANSLATED) or (int(address) >> 32 == 0 and int(address) > 1):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

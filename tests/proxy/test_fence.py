@@ -13,7 +13,7 @@ from tests.support import answers
 CHAT = orjson.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the toll?"}]})
 
 
-class Panic(BaseException):  # noqa: N818  # what a native module raises
+class Panic(BaseException):  # what a native module raises
     pass
 
 
