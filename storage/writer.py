@@ -149,7 +149,14 @@ class Writer:
 
     def _deliver(self, batch: Sequence[_Job], outcomes: Sequence[Outcome[Any]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
-            self._loop.call_soon_threadsafe(_tell, batch, outcomes)
+            self._loop.call_soon_threadsafe(self._tell, batch, outcomes)
+
+    def _tell(self, batch: Sequence[_Job], outcomes: Sequence[Outcome[Any]]) -> None:
+        for job, outcome in zip(batch, outcomes, strict=True):
+            try:
+                job.done(outcome)
+            except Exception as error:  # noqa: BLE001 - the others of the batch still wait to be told
+                self._loop.call_exception_handler({"message": "what was written could not be told to its caller", "exception": error})
 
     def _checkpoint(self) -> None:
         self._changes_at_checkpoint = self._connection.total_changes
@@ -179,11 +186,6 @@ def _execute(connection: sqlite3.Connection, statement: Sql | Many) -> list[Row]
         connection.executemany(statement.text, statement.rows)
         return []
     return connection.execute(statement.text, statement.params).fetchall()
-
-
-def _tell(batch: Sequence[_Job], outcomes: Sequence[Outcome[Any]]) -> None:
-    for job, outcome in zip(batch, outcomes, strict=True):
-        job.done(outcome)
 
 
 def _is_locked(error: Exception) -> bool:

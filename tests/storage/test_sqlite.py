@@ -91,6 +91,19 @@ async def test_a_submitted_work_reports_once_in_the_loop(database: SqliteDatabas
     assert isinstance(failed.error, KeyError)
 
 
+async def test_a_caller_that_fails_when_told_keeps_nobody_else_waiting(database: SqliteDatabase, put: Put) -> None:
+    faults: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+
+    def fail(_outcome: Outcome[str]) -> None:
+        raise RuntimeError("cannot listen")
+
+    database.submit(put("first"), fail)
+
+    assert await database.write(put("second")) == "second"
+    assert [str(fault["exception"]) for fault in faults] == ["cannot listen"]
+
+
 async def test_a_statement_that_means_nothing_is_a_store_error_naming_the_cause(database: SqliteDatabase) -> None:
     def work() -> Work[None]:
         yield Sql("INSERT INTO no_such_table VALUES (1)")
