@@ -1,5 +1,8 @@
 """The hooks: bytes in, verdict out, each inside the fence."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# mitmproxy is typed in part only
+
 import logging
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
@@ -37,7 +40,7 @@ class TollwatchAddon:
 
     name = "tollwatch"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the wiring passes each part once, by name
         self,
         *,
         settings: ProxySettings,
@@ -61,27 +64,27 @@ class TollwatchAddon:
 
     @fenced
     def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """A client asks for a tunnel."""
+        """Open the tunnel that a client asks for, or refuse it."""
         return self._forward.connect(flow)
 
     @fenced
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """We ask the corporate proxy for a tunnel."""
+        """Show our credentials to the corporate proxy."""
         self._dialing.authorize(flow)
 
     @fenced
     def tls_clienthello(self, data: tls.ClientHelloData) -> None:
-        """A client names, in its TLS handshake, whom it wants."""
+        """Decrypt or tunnel, by the name in the TLS handshake."""
         self._forward.hello(data)
 
     @fenced
     def next_layer(self, next_layer: layer.NextLayer) -> None:
-        """The first bytes of a tunnel are here."""
+        """Choose how the first bytes of a tunnel are read."""
         self._forward.next_layer(next_layer)
 
     @fenced
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """A request begins; its body is still to come."""
+        """Find out where a request goes; its body is still to come."""
         if isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
             self._enter_base_url(flow)
             return None
@@ -89,7 +92,7 @@ class TollwatchAddon:
 
     @fenced
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """A request is whole: judge it, and send nothing before the verdict."""
+        """Judge a whole request; nothing is sent before the verdict."""
         passage = flows.passage_of(flow)
         if passage is None or flow.response is not None or passage.live is not None:
             return None
@@ -97,7 +100,7 @@ class TollwatchAddon:
 
     @fenced
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """An answer begins: tap it."""
+        """Tap the answer that begins."""
         live = _live(flow)
         if live is None:
             if flow.response is not None and flows.passage_of(flow) is None:
@@ -115,7 +118,7 @@ class TollwatchAddon:
 
     @fenced
     def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """An answer came to its end."""
+        """Settle a call whose answer came to its end."""
         live = _live(flow)
         if live is None or live.ended or flow.websocket is not None or flow.response is None:
             return None
@@ -128,7 +131,7 @@ class TollwatchAddon:
 
     @fenced
     def error(self, flow: http.HTTPFlow) -> None:
-        """One side broke off."""
+        """Settle a call that one side broke off."""
         passage = flows.passage_of(flow)
         if passage is None:
             return
@@ -142,7 +145,7 @@ class TollwatchAddon:
 
     @fenced
     def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """A WebSocket message passed; mitmproxy would keep them all."""
+        """Count a WebSocket message and forget it; mitmproxy would keep them all."""
         if flow.websocket is None:
             return
         live, message = _live(flow), flow.websocket.messages[-1]
@@ -152,31 +155,31 @@ class TollwatchAddon:
 
     @fenced
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """A WebSocket closed."""
+        """Settle a WebSocket that closed."""
         if (live := _live(flow)) is not None:
             self._calls.end(live, Ending.COMPLETED, status=101)
 
     @fenced
     def client_disconnected(self, client: Client) -> None:
-        """A client is gone; no call of its may stay open."""
+        """Settle whatever a client that is gone left open."""
         self._forward.tunnels.pop(client.id, None)
         for live in [live for live in self._calls.open.values() if live.connection_id == client.id]:
             self._calls.end(live, Ending.CLIENT_ABORT, status=None)
 
     @fenced
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """An upstream connection is about to be opened."""
+        """Send an upstream connection where it belongs."""
         if data.server.error is None:
             self._dialing.connect(data)
 
     @fenced
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """An upstream connection is open."""
+        """Note that an upstream connection is open."""
         self._dialing.connected(data)
 
     @fenced
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """An upstream connection did not open."""
+        """Note that an upstream connection did not open."""
         self._dialing.failed(data)
 
     def hook_failed(self, hook: str, data: Any, error: BaseException) -> None:  # noqa: ANN401  # each hook has its own data
@@ -299,7 +302,9 @@ class TollwatchAddon:
         elif call.host == PROBE_HOST:
             flows.respond(flow, probe.answer(call))
         elif body and not {b"content-length", b"transfer-encoding"} & passage.headers.keys():
-            flow.request.headers["content-length"] = str(len(body))  # HTTP/2 needs none; without it an HTTP/1 upstream takes the body for a request
+            flow.request.headers["content-length"] = str(
+                len(body)
+            )  # HTTP/2 needs none; without it an HTTP/1 upstream takes the body for a request
 
     def _refuse_unread(self, flow: http.HTTPFlow, passage: Passage, live: LiveCall, meaning: canonical.Canonical) -> None:
         """Refuse a body beyond its limit in monitor mode too: there is no longer anything to send."""

@@ -74,7 +74,7 @@ class BaseUrlDoor:
             return Problem(
                 status=421,
                 code="tollwatch_host",
-                message=f"The base-URL door answers to localhost, 127.0.0.1 and [::1], not to {host[:100]!r}; use one of these as the host of the base URL",
+                message=f"The base-URL door answers to localhost, 127.0.0.1 and [::1], not to {host[:100]!r}; use one of these",
             )
         origin = headers.get(b"origin")
         if origin is not None and origin.decode("latin-1").lower() not in {f"http://{host}", f"https://{host}"}:

@@ -43,8 +43,13 @@ async def _ask(forward: tuple[str, int], ca_dir: Path) -> tuple[int, dict[str, s
             return status, headers
         context = ssl.create_default_context(cafile=str(ca_dir / CERTIFICATE_FILE))
         await writer.start_tls(context, server_hostname=CANARY_HOST)
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {CANARY_HOST}\r\nContent-Type: application/json\r\nContent-Length: {len(_BODY)}\r\n\r\n"
-        writer.write(head.encode() + _BODY)
+        head = (
+            "POST /v1/chat/completions HTTP/1.1",
+            f"Host: {CANARY_HOST}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(_BODY)}",
+        )
+        writer.write("\r\n".join((*head, "", "")).encode() + _BODY)
         return await _head(reader)
     finally:
         writer.close()

@@ -1,5 +1,8 @@
 """Content codings undone in pieces and under caps, so that a small body can never become a large one unseen."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# brotli ships no types
+
 import zlib
 from typing import Protocol
 

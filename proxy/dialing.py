@@ -96,7 +96,10 @@ def _proxy(url: str | None) -> tuple[ServerSpec | None, str | None]:
         raise ValueError(
             f"proxy.upstream_proxy: {parts.hostname or 'this'!r} is no proxy; write for example 'http://proxy.example.com:3128'"
         )
-    spec: ServerSpec = ("https" if parts.scheme == "https" else "http", (parts.hostname, parts.port or (443 if parts.scheme == "https" else 3128)))
+    spec: ServerSpec = (
+        "https" if parts.scheme == "https" else "http",
+        (parts.hostname, parts.port or (443 if parts.scheme == "https" else 3128)),
+    )
     if parts.username is None:
         return spec, None
     credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

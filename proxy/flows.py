@@ -1,5 +1,8 @@
 """Between mitmproxy's flows and the words of this product."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# mitmproxy is typed in part only
+
 from dataclasses import dataclass, field
 from typing import cast
 

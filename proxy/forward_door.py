@@ -1,4 +1,7 @@
-"""The forward door: provider hosts are decrypted, all others are tunnelled untouched, and nothing leads back into this machine's secrets."""
+"""The forward door: provider hosts are decrypted, all others are tunnelled untouched, and nothing leads to where secrets are."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# mitmproxy is typed in part only
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -73,7 +76,7 @@ class ForwardDoor:
         if self._refuses_unknown:
             _refuse(
                 flow,
-                f"{host} is no AI provider, and proxy.unknown_hosts is 'refuse'; add it under proxy.intercept_hosts, or go there without the proxy",
+                f"{host} is no AI provider and proxy.unknown_hosts is 'refuse': add it under proxy.intercept_hosts, or go there directly",
             )
             return None
         if why := self._targets.forbidden(host, port):
@@ -100,7 +103,7 @@ class ForwardDoor:
         """Tunnel the bytes of a foreign CONNECT whatever they are; read those to a provider as HTTP whatever they look like."""
         context = next_layer.context
         tunnel = self.tunnels.get(context.client.id)
-        data = next_layer.data_client()
+        data: bytes = next_layer.data_client()  # type: ignore[no-untyped-call]  # mitmproxy says nothing of it
         if tunnel is None or not data:
             return
         if not context.client.tls_established and data[0] == 0x16:

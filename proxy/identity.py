@@ -77,7 +77,7 @@ class Identity:
 
 
 def provider_key(headers: Mapping[bytes, bytes], path: str) -> bytes | None:
-    """Return the provider key of a request, the same for each way to send it: bare, as a bearer, in the query, or as the id of a signature's key."""
+    """Return the provider key of a request, the same however it is sent: bare, as a bearer, in the query, by a signature's key id."""
     for name in _KEY_HEADERS:
         if value := headers.get(name, b"").strip():
             scheme, _, rest = value.partition(b" ")

@@ -1,16 +1,20 @@
 """The changes to mitmproxy that tollwatch needs, each with its reason; `install` applies them once."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false, reportPrivateUsage=false, reportPrivateImportUsage=false
+# mitmproxy is typed in part only, and what is patched is its own
+
 import asyncio
 import collections
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from mitmproxy import exceptions, hooks, http
 from mitmproxy.addonmanager import AddonManager, traverse
+from mitmproxy.net.http.http1 import assemble_response
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.commands import SendData, StartHook
 from mitmproxy.proxy.layers.http import HttpStream, SendHttp, _http1, _http2
@@ -39,7 +43,7 @@ ANSWER = "tollwatch.answer"
 UPSTREAM_CONNECTIONS = 1000
 """Upstream connections to one address that one client connection may hold (mitmproxy: 5)."""
 
-type _Listener = Callable[[Any], Awaitable[None] | None]
+type _Listener = Callable[[Any], Any]
 
 _log = logging.getLogger(__name__)
 _installed: list[bool] = []
@@ -78,7 +82,7 @@ def _dispatch_hooks_directly() -> None:
         self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
         await original(self)
 
-    ProxyConnectionHandler.handle_client = handle_client  # type: ignore[method-assign]  # replaced on purpose
+    ProxyConnectionHandler.handle_client = handle_client  # type: ignore[method-assign, assignment]  # replaced on purpose
 
 
 class _InPlace:
@@ -121,7 +125,7 @@ def _run(addons: AddonManager, event: hooks.Hook) -> Awaitable[None] | None:
             result = listener(data)
         except exceptions.AddonHalt:
             return None
-        except Exception:
+        except Exception:  # noqa: BLE001  # as mitmproxy does it for addons of its own; ours stands in its fence
             _log.exception("addon_failed hook=%s", event.name)
             continue
         if result is not None and inspect.isawaitable(result):
@@ -142,7 +146,7 @@ def _listeners(addons: AddonManager, event: type[hooks.Hook]) -> tuple[str, tupl
     found = cache.get(event)
     if found is None:
         field = fields(event)[0].name  # type: ignore[arg-type]  # every hook is a dataclass; its base class says nothing of it
-        functions = (getattr(addon, event.name, None) for addon in traverse(addons.chain))
+        functions = (getattr(addon, event.name, None) for addon in cast("Any", traverse)(addons.chain))
         found = cache[event] = (field, tuple(function for function in functions if callable(function)))
     return found
 
@@ -157,7 +161,7 @@ def _answer_errors_in_json() -> None:
     original_h2 = _http2.Http2Connection._handle_event  # noqa: SLF001  # mitmproxy offers no other place
     original_error = HttpStream.handle_protocol_error
 
-    def handle_event(self: Any, event: events.Event) -> layer.CommandGenerator[None]:  # noqa: ANN401  # an Http2Connection
+    def handle_event(self: Any, event: Any) -> layer.CommandGenerator[None]:  # noqa: ANN401  # an Http2Connection and any event
         status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None
         if status is None or not _may_answer(self, event):
             yield from original_h2(self, event)
@@ -171,7 +175,11 @@ def _answer_errors_in_json() -> None:
         self.flow.metadata[BY_CLIENT] = isinstance(event, RequestProtocolError)
         for command in original_error(self, event):
             answer: http.Response | None = self.flow.metadata.get(ANSWER)
-            if not (isinstance(command, SendHttp) and command.event is event and isinstance(event, ResponseProtocolError)) or answer is None or self.flow.response is not None:
+            if (
+                not (isinstance(command, SendHttp) and command.event is event and isinstance(event, ResponseProtocolError))
+                or answer is None
+                or self.flow.response is not None
+            ):
                 yield command
             else:
                 yield SendHttp(ResponseHeaders(self.stream_id, answer, end_stream=False), self.context.client)
@@ -192,12 +200,7 @@ def _may_answer(connection: Any, event: HttpEvent) -> bool:  # noqa: ANN401  # a
 def _make_error_response(status_code: int, message: str = "") -> bytes:
     headers = http.Headers(Connection="close", Content_Type="application/json", x_should_retry="false")
     response = http.Response.make(status_code, _error_body(status_code, message), headers)
-    return http1_response(response)
-
-
-def http1_response(response: http.Response) -> bytes:
-    """Return a response as it goes over an HTTP/1 connection."""
-    return _http1.http1.assemble_response(response)
+    return assemble_response(response)  # type: ignore[no-untyped-call]  # mitmproxy is typed in part
 
 
 def _error_body(status: int, message: str) -> bytes:
@@ -219,8 +222,8 @@ def _limit_bodies() -> None:
                 return
             if len(self.request_body_buf) + len(event.data) > limit:
                 self.flow.metadata[OVER_LIMIT] = True
-                self.request_body_buf.clear()
+                cast("Any", self.request_body_buf).clear()
                 return
-        yield from original(self, event)  # type: ignore[arg-type]  # the body's events, as the original expects
+        yield from original(self, event)
 
     HttpStream.state_consume_request_body = state_consume_request_body  # type: ignore[method-assign]  # replaced on purpose

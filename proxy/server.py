@@ -1,5 +1,8 @@
 """The proxy's life: both doors open, calls pass, both doors close, and no call is left without an end."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# mitmproxy is typed in part only
+
 import asyncio
 import contextlib
 import errno
@@ -9,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import certifi
 from mitmproxy import master, options
@@ -29,7 +33,7 @@ from proxy.settings import IdentitySource, ProxySettings
 from proxy.targets import Targets
 
 BASE_URL_TARGET = "http://gw.tollwatch.invalid"
-"""Never connected to; http, because https would open a UDP listener; below tollwatch.invalid, so that its certificates are within the CA's names."""
+"""Never connected to. http: https would open a UDP listener too. Below tollwatch.invalid: its certificates are within the CA."""
 
 IDLE_TIMEOUT = timedelta(hours=1)
 """Without a byte either way. mitmproxy's 10 minutes end long answers that are not streamed."""
@@ -79,7 +83,7 @@ class ProxyServer:
             dialing=self._dialing,
             telemetry=telemetry,
         )
-        self._proxyserver = proxyserver.Proxyserver()
+        self._proxyserver = proxyserver.Proxyserver()  # type: ignore[no-untyped-call]  # mitmproxy is typed in part
         self._master: master.Master | None = None
         self._scope = contextlib.ExitStack()
         self.forward_address: Listen = ("127.0.0.1", 0)
@@ -108,8 +112,10 @@ class ProxyServer:
             logging.getLogger(name).setLevel(level)
         running = master.Master(options.Options(confdir=str(self._ca_dir), mode=modes))
         self._master = running
-        running.addons.add(core.Core(), self._proxyserver, next_layer.NextLayer(), tlsconfig.TlsConfig(), self.addon)
-        running.options.update(
+        addons: Any = running.addons
+        addons.add(core.Core(), self._proxyserver, next_layer.NextLayer(), tlsconfig.TlsConfig(), self.addon)
+        settings: Any = running.options
+        settings.update(
             connection_strategy="lazy",
             keep_host_header=True,
             rawtcp=False,
@@ -172,7 +178,7 @@ class ProxyServer:
         """Wait until mitmproxy has told the ends of all its connections; it offers no event for it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_OF_CONNECTIONS.total_seconds()):
-                while self._proxyserver.connections:
+                while self._proxyserver.connections:  # noqa: ASYNC110  # there is no event to wait for
                     await asyncio.sleep(0.005)
 
     async def canary(self) -> None:
@@ -212,7 +218,7 @@ def _address(key: str, value: str) -> Listen:
     if not loopback:
         raise ListenError(
             errno.EINVAL,
-            f"Refusing to listen on {value} ({key}): whoever reaches the gateway may use it, so it listens on this machine only; use 127.0.0.1",
+            f"Refusing to listen on {value} ({key}): whoever reaches the gateway may use it; listen on 127.0.0.1",
         )
     return host, int(port)
 

@@ -64,7 +64,7 @@ def _bound_size(data: bytes, body: dict[str, object]) -> None:
         for node in level:
             values = cast("dict[str, object]", node).values() if isinstance(node, dict) else cast("list[object]", node)
             nodes += len(values)
-            children.extend(value for value in values if isinstance(value, dict | list))
+            children.extend(cast("object", value) for value in values if isinstance(value, dict | list))
         if depth > MAX_DEPTH:
             raise UnreadableError(f"the body is nested deeper than {MAX_DEPTH} levels")
         if nodes > MAX_NODES:

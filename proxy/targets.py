@@ -15,7 +15,7 @@ _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
 
 def literal(host: str) -> Address | None:
-    """Return the address that a host is in any way of writing it (`127.1`, `0x7f000001`, `2130706433`, `[::ffff:7f00:1]`), or None for a name."""
+    """Return the address that a host is in any way of writing it (`127.1`, `0x7f000001`, `[::ffff:7f00:1]`), or None for a name."""
     text = host.strip().strip("[]").rstrip(".").partition("%")[0]
     try:
         return _plain(ip_address(text))

@@ -128,7 +128,7 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
     ) -> House:
         database = await SqliteDatabase.open(tmp_path / f"house-{len(opened)}.db")
         book = AlertBook(database, org_id="org", settings=AlertingSettings(), now=now)
-        ledger = Ledger(database, instance="test", now=now, on_settled=lambda settled: gate.on_settled(settled))
+        ledger = Ledger(database, instance="test", now=now, on_settled=lambda settled: gate.on_settled(settled))  # noqa: PLW0108  # the gate is made below
         detectors = detectors or DetectorSettings()
         gate = Gate(
             mode=mode,

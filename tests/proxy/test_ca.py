@@ -144,7 +144,7 @@ def test_a_broken_authority_says_how_to_make_a_new_one(tmp_path: Path) -> None:
     private = key.read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
 
     key.write_bytes(private + other.certificate_pem.read_bytes())
-    with pytest.raises(CaError, match="do not belong together.*ca rotate"):
+    with pytest.raises(CaError, match=r"do not belong together.*ca rotate"):
         CertificateAuthority.open_or_create(tmp_path / "ca")
     key.write_bytes(b"nothing")
     with pytest.raises(CaError, match="remove the file"):
@@ -197,7 +197,9 @@ def test_a_client_refuses_a_certificate_for_a_name_outside_the_constraints(tmp_p
         handshake(server, authority.client_context(), "bank.example")
 
 
-@pytest.mark.parametrize("host", ["api.openai.com", "api.anthropic.com", "my-resource.openai.azure.com", "bedrock-runtime.eu-west-1.amazonaws.com"])
+@pytest.mark.parametrize(
+    "host", ["api.openai.com", "api.anthropic.com", "my-resource.openai.azure.com", "bedrock-runtime.eu-west-1.amazonaws.com"]
+)
 async def test_a_strict_client_accepts_the_proxys_certificates(house: Any, host: str) -> None:
     reader, writer = await asyncio.open_connection(*house.proxy.forward_address)
     writer.write(f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}:443\r\n\r\n".encode())

@@ -73,7 +73,9 @@ def unused_port() -> int:
     ("host", "path", "shape"),
     [("api.openai.com", "/v1/chat/completions", ["error"]), ("api.anthropic.com", "/v1/messages", ["error", "request_id", "type"])],
 )
-async def test_an_upstream_that_is_down_costs_nothing_and_is_a_502_in_the_providers_shape(open_house: Any, host: str, path: str, shape: list[str]) -> None:
+async def test_an_upstream_that_is_down_costs_nothing_and_is_a_502_in_the_providers_shape(
+    open_house: Any, host: str, path: str, shape: list[str]
+) -> None:
     house = await open_house(proxy={"resolve": {"*": f"127.0.0.1:{unused_port()}"}})
 
     response = await house.post(CHAT, host=host, path=path)
@@ -154,7 +156,7 @@ async def test_a_new_call_on_an_open_connection_is_refused_while_the_gateway_sto
     await asyncio.wait_for(streaming.receive(chunks=1), 5)
 
     async def ask_late() -> Any:
-        while not house.proxy.addon.stopping:
+        while not house.proxy.addon.stopping:  # noqa: ASYNC110  # a condition of the gateway, polled
             await asyncio.sleep(0.001)
         response = await waiting.request("POST", "/v1/chat/completions", headers=HEAD, pieces=[CHAT])
         house.provider.release()

@@ -109,7 +109,7 @@ async def test_an_answer_whose_tap_fails_still_passes_whole(
     house = await open_house(proxy={"on_error": mode})
 
     class Reader:
-        def feed(self, data: bytes) -> None:
+        def feed(self, _: bytes) -> None:
             raise error
 
     monkeypatch.setattr(house.gate, "reader", lambda *_, **__: Reader())

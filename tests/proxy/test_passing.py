@@ -167,9 +167,15 @@ async def test_a_large_answer_is_read_without_losing_its_end(house: Any) -> None
 
 
 async def test_who_calls_is_known_and_the_provider_is_not_told(open_house: Any) -> None:
-    sources = [IdentitySource(proxy_auth=True), IdentitySource(header="x-tollwatch-user"), IdentitySource(header="X-Team", field="department")]
+    sources = [
+        IdentitySource(proxy_auth=True),
+        IdentitySource(header="x-tollwatch-user"),
+        IdentitySource(header="X-Team", field="department"),
+    ]
     house = await open_house(identity=sources)
-    trusted = await Connection.through(house.forward, "https://api.openai.com", trust=house.trust, headers={"Proxy-Authorization": "Basic YWRhOg=="})
+    trusted = await Connection.through(
+        house.forward, "https://api.openai.com", trust=house.trust, headers={"Proxy-Authorization": "Basic YWRhOg=="}
+    )
     async with trusted as connection:
         headers = head("api.openai.com", authorization="Bearer sk-secret", x_tollwatch_user="bob", x_team="engines")
         await connection.request("POST", "/v1/chat/completions", headers=headers, pieces=[CHAT])
@@ -195,7 +201,9 @@ async def test_a_free_endpoint_passes_and_stands_in_the_ledger(house: Any) -> No
 
 async def test_a_format_that_is_not_read_passes_and_is_recorded_as_unmetered(house: Any) -> None:
     house.provider.script = lambda _: answers.body({"candidates": []})
-    response = await house.post(b"{any: thing", path="/v1beta/models/gemini-2.5-pro:generateContent", host="generativelanguage.googleapis.com")
+    response = await house.post(
+        b"{any: thing", path="/v1beta/models/gemini-2.5-pro:generateContent", host="generativelanguage.googleapis.com"
+    )
 
     assert response.status == 200
     row = await house.row()

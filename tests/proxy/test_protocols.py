@@ -136,7 +136,8 @@ async def websocket_provider() -> tuple[asyncio.Server, int]:
         original = next(line for line in KEYS if line.lower() == key)
         digest = hashlib.sha1(f"{original}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()  # noqa: S324  # RFC 6455
         accept = base64.b64encode(digest).decode()
-        writer.write(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+        lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}", "", "")
+        writer.write("\r\n".join(lines).encode())
         frame = await reader.readexactly(2 + 4 + 5)
         mask, coded = frame[2:6], frame[6:]
         writer.write(b"\x81\x05" + bytes(byte ^ mask[at % 4] for at, byte in enumerate(coded)))
@@ -155,8 +156,14 @@ async def upgrade(house: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     key = base64.b64encode(os.urandom(16)).decode()
     KEYS.append(key)
     reader, writer = await asyncio.open_connection(*house.proxy.base_url_address)
-    head = f"GET /openai/v1/responses HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-    writer.write(head.encode())
+    lines = (
+        "GET /openai/v1/responses HTTP/1.1",
+        "Host: localhost",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+    )
+    writer.write("\r\n".join((*lines, f"Sec-WebSocket-Key: {key}", "", "")).encode())
     return reader, writer, await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
 
 

@@ -145,7 +145,13 @@ async def test_a_body_that_is_not_what_its_coding_says_is_refused(house: Any, bo
     assert (response.status, house.provider.connections) == (status, 0)
 
 
-ODD_PATHS = ["/v1/../v1/chat/completions", "/v1//chat/completions", "/v1/%63hat/completions", "/v1/chat/completions;x=1", "/v1/chat%252fcompletions"]
+ODD_PATHS = [
+    "/v1/../v1/chat/completions",
+    "/v1//chat/completions",
+    "/v1/%63hat/completions",
+    "/v1/chat/completions;x=1",
+    "/v1/chat%252fcompletions",
+]
 
 
 @pytest.mark.parametrize("path", ODD_PATHS)
