@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 
 class Door(StrEnum):
@@ -49,12 +50,31 @@ class Caller:
     key_id: str | None = None
 
 
+type MediumKind = Literal["image", "audio", "video", "document"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Medium:
+    """One picture, sound, film or document in a prompt, as far as its first bytes tell what it is; it is not kept itself.
+
+    `width` and `height` are pixels, None where they are not in the request (a URL, a file id). `size` is its bytes, 0 where it is only
+    named. `detail` is how closely OpenAI's models are to look at it.
+    """
+
+    kind: MediumKind
+    width: int | None = None
+    height: int | None = None
+    detail: str | None = None
+    size: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """The text that a call sends, held in memory only, for counting and fingerprints.
 
     `system` are the instructions (system, developer, `instructions`), `texts` all other text in order, `tools` the compact JSON
     bytes of the tool definitions and output schemas. `media` counts images, audio and documents; their bytes are never counted as text.
+    `attached` says what these are, one each where the format tells.
     """
 
     system: tuple[str, ...] = ()
@@ -62,6 +82,7 @@ class Prompt:
     tools: bytes = b""
     messages: int = 0
     media: int = 0
+    attached: tuple[Medium, ...] = ()
 
     @property
     def chars(self) -> int:

@@ -7,24 +7,10 @@ from typing import cast
 
 import orjson
 
-from metering.call import Prompt
+from metering.call import Medium, Prompt
+from metering.providers.media import MEDIA_TYPES, medium_of
 from metering.providers.shapes import Json, text
 
-_MEDIA_TYPES = frozenset(
-    {
-        "image",
-        "image_url",
-        "input_image",
-        "input_audio",
-        "audio",
-        "file",
-        "input_file",
-        "document",
-        "video_url",
-        "video",
-        "computer_screenshot",
-    }
-)
 _TEXT_KEYS = (
     "name",
     "title",
@@ -138,6 +124,12 @@ class PromptBuilder:
     tools: bytes = b""
     messages: int = 0
     media: int = 0
+    attached: list[Medium] = field(default_factory=list[Medium])
+
+    def attach(self, medium: Medium) -> None:
+        """Take a picture, sound, film or document."""
+        self.media += 1
+        self.attached.append(medium)
 
     def add(self, content: object, *, system: bool = False) -> None:
         """Take the text of a string, a content part, or a list of these; images, audio and documents are counted, not read."""
@@ -159,8 +151,8 @@ class PromptBuilder:
             raise ValueError("content must be text, a part or a list of parts")
 
     def _part(self, part: Json, depth: int) -> Iterator[str]:
-        if text(part.get("type")) in _MEDIA_TYPES:
-            self.media += 1
+        if text(part.get("type")) in MEDIA_TYPES:
+            self.attach(medium_of(part))
             yield from self._document_text(part)
             return
         for key in _TEXT_KEYS:
@@ -178,4 +170,11 @@ class PromptBuilder:
 
     def build(self) -> Prompt:
         """Return the prompt."""
-        return Prompt(system=tuple(self.system), texts=tuple(self.texts), tools=self.tools, messages=self.messages, media=self.media)
+        return Prompt(
+            system=tuple(self.system),
+            texts=tuple(self.texts),
+            tools=self.tools,
+            messages=self.messages,
+            media=self.media,
+            attached=tuple(self.attached),
+        )
