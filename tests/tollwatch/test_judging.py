@@ -1,0 +1,88 @@
+"""A call is settled by the gate that admitted it, whatever is in force by then."""
+
+from typing import Any, cast
+
+import pytest
+
+from alerting.finding import Action, Refusal, Verdict
+from tollwatch.judging import Judge
+
+
+class Call:
+    def __init__(self, call_id: str) -> None:
+        self.id = call_id
+
+
+class Gate:
+    """Remembers what it was asked."""
+
+    def __init__(self, action: Action = Action.ALLOW) -> None:
+        self.action = action
+        self.settled: list[str] = []
+        self.heard: list[object] = []
+
+    async def admit(self, _call: Call) -> Verdict:
+        return Verdict(action=self.action)
+
+    async def refuse(self, _call: Call, *, refusal: Refusal, message: str) -> Verdict:
+        return Verdict(action=self.action, refusal=refusal, message=message)
+
+    def reader(self, _call: Call, *, content_type: str | None) -> Any:
+        return content_type
+
+    def settle(self, call: Call, _reply: object, _facts: object) -> Any:
+        self.settled.append(call.id)
+
+    def on_settled(self, settled: object) -> None:
+        self.heard.append(settled)
+
+    def on_health(self, failure: object) -> None:
+        self.heard.append(failure)
+
+
+def judge_of(gate: Gate) -> Any:
+    judge = Judge()
+    judge.swap(cast("Any", gate))
+    return judge
+
+
+async def test_a_call_in_flight_is_settled_where_it_was_admitted() -> None:
+    old, new = Gate(), Gate()
+    judge = judge_of(old)
+    await judge.admit(Call("a"))
+    await judge.refuse(Call("b"), refusal=Refusal.UNREADABLE, message="monitor mode lets it pass")
+
+    judge.swap(new)
+    await judge.admit(Call("c"))
+    for name in "abc":
+        judge.settle(Call(name), None, None)
+
+    assert (old.settled, new.settled) == (["a", "b"], ["c"])
+
+
+async def test_nothing_is_remembered_of_a_blocked_call() -> None:
+    judge = judge_of(Gate(Action.BLOCK))
+    await judge.admit(Call("a"))
+    await judge.refuse(Call("b"), refusal=Refusal.UNREADABLE, message="")
+
+    new = Gate()
+    judge.swap(new)
+    judge.settle(Call("a"), None, None)
+
+    assert new.settled == ["a"]
+
+
+def test_what_the_ledger_says_is_passed_on() -> None:
+    gate = Gate()
+    judge = judge_of(gate)
+
+    judge.on_settled([])
+    judge.on_health(None)
+
+    assert gate.heard == [[], None]
+    assert judge.reader(Call("a"), content_type="text/plain") == "text/plain"
+
+
+def test_judging_before_the_wiring_is_a_fault() -> None:
+    with pytest.raises(RuntimeError, match="before it is wired"):
+        Judge().gate  # noqa: B018  # the property raises
