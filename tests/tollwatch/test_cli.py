@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.gateway import ROOT, Gateway, poll
 from tollwatch import cli
+from tollwatch.commands import ca
 from tollwatch.config import load_config
 
 RULE = {"id": "SEC-003", "title": "GPT-4 for engineering only", "match": {"model": "gpt-4*"}, "action": "block", "severity": "high"}
@@ -430,3 +431,54 @@ def test_sighup_takes_over_rules_or_nothing(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "log changed, which needs a restart" in refused.stderr
     assert unchanged.stdout == "nothing changed\n"
+
+
+def test_tail_in_words(shell: Shell, blocked: str) -> None:
+    assert blocked
+    sender = [sys.executable, "-c", f"import time\nfor _ in range(40):\n exec({SEND!r})\n time.sleep(0.1)"]
+    settings = {**shell.gateway.env, "TOLLWATCH_CONFIG": str(shell.gateway.config_file)}
+    line = [sys.executable, "-m", "tollwatch", "exec", "--user", "dev", "--", *sender]
+    with subprocess.Popen(line, cwd=ROOT, env=settings, stdout=subprocess.DEVNULL) as sending:
+        code, out, _ = shell("tail", "--count", "2")
+        sending.terminate()
+
+    assert code == 0
+    assert [line.count("gpt-4o") for line in out.splitlines()] == [1, 1]
+
+
+def test_the_ca_goes_into_the_systems_store_and_out_again(idle: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, program = tmp_path / "store", tmp_path / "bin" / "update-store"
+    store.mkdir()
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\n[ -e "{tmp_path / "broken"}" ] && echo broken >&2 && exit 1\nexit 0\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(ca, "_LINUX_STORES", ((store, ("update-store",)),))
+
+    installed = idle("ca", "install")
+    held = (store / "tollwatch.crt").read_text()
+    removed, again = idle("ca", "uninstall"), idle("ca", "uninstall")
+    (tmp_path / "broken").write_text("")
+    failed = idle("ca", "install")
+
+    assert installed[0] == removed[0] == again[0] == 0
+    assert "BEGIN CERTIFICATE" in held
+    assert "PRIVATE" not in held
+    assert "Nothing to do" in again[2]
+    assert (failed[0], "update-store failed: broken" in failed[2]) == (1, True)
+
+
+def test_a_machine_without_a_known_store_is_said_so(idle: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ca, "_LINUX_STORES", ())
+
+    code, _, err = idle("ca", "install")
+
+    assert (code, "No system store" in err) == (1, True)
+
+
+def test_the_first_error_of_a_reader_that_went_away_is_none(running: Gateway) -> None:
+    settings = {**running.env, "TOLLWATCH_CONFIG": str(running.config_file)}
+    line = f"{sys.executable} -m tollwatch config schema | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+
+    assert done.stderr == ""

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from alerting.book import AlertBook
+from alerting.detectors.gateway_degraded import degraded
+from alerting.finding import Occurrence, Taken
 from alerting.settings import AlertingSettings
 from api.tokens import Tokens
 from storage.sqlite import SqliteDatabase
@@ -72,6 +74,27 @@ async def test_a_command_is_carried_out_and_answered(path: Path) -> None:
 async def test_a_command_that_cannot_be_carried_out_says_why(path: Path, command: str, given: dict[str, str], words: str) -> None:
     with pytest.raises(ControlError, match=words):
         await asked(path, command, **given)
+
+
+async def test_an_alert_changes_by_its_number_or_its_id(tmp_path: Path) -> None:
+    database = await SqliteDatabase.open(tmp_path / "tollwatch.db")
+    book = AlertBook(database, org_id="org", settings=AlertingSettings(), now=now)
+    commands = Commands(tokens=Tokens(database, now=now), alerts=book)
+    (recorded,) = await book.record([Occurrence(finding=degraded("store", "full"), taken=Taken.ALERTED, at=now())])
+
+    said = [
+        await commands.answer(command, {"id": alert, "actor": "test"})
+        for command, alert in (("alerts.acknowledge", "alert_1"), ("alerts.resolve", "1"), ("alerts.dismiss", recorded.id))
+    ]
+
+    assert said == [{"acknowledged": "alert_1"}, {"resolved": "alert_1"}, {"dismissed": "alert_1"}]
+    with pytest.raises(ControlError, match="resolved, which is final"):
+        await commands.answer("alerts.acknowledge", {"id": "1", "actor": "test"})
+    assert await commands.answer(
+        "token.create", {"name": "b", "scopes": "admin", "actor": "test", "expires_at": "2999-01-01T00:00:00+00:00"}
+    )
+    assert await commands.answer("token.revoke", {"name": "b", "actor": "test"}) == {"revoked": "b"}
+    await database.close()
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense\n", b"[]\n", b"{}\n", b"x" * 100_000])
