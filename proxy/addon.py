@@ -111,7 +111,7 @@ class TollwatchAddon:
         headers = flow.response.headers
         if flow.response.status_code == 101:
             return
-        tap = self._calls.tap(live, content_type=headers.get("content-type"), coding=headers.get("content-encoding", "").strip().lower())
+        tap = self._calls.tap(live, headers=headers, coding=headers.get("content-encoding", "").strip().lower())
         flow.response.stream = tap
         if CALL_HEADER.decode() not in headers:
             headers.fields = (*headers.fields, (CALL_HEADER, live.call.id.encode()))

@@ -100,9 +100,9 @@ class Calls:
             self.idle.clear()
         return verdict
 
-    def tap(self, live: LiveCall, *, content_type: str | None, coding: str) -> Tap:
-        """Return the tap for the answer to a call."""
-        reader = self._gate.reader(live.call, content_type=content_type)
+    def tap(self, live: LiveCall, *, headers: Mapping[str, str], coding: str) -> Tap:
+        """Return the tap for the answer to a call; its headers are looked up by lower-case name."""
+        reader = self._gate.reader(live.call, content_type=headers.get("content-type"), headers=headers)
         live.tap = Tap(reader, coding=coding, now=self._now, fail=self._telemetry.hook_failure)
         return live.tap
 

@@ -72,13 +72,6 @@ def read_headers(flow: http.HTTPFlow) -> tuple[dict[bytes, bytes], frozenset[byt
     return headers, repeated
 
 
-def host_name(authority: str) -> str:
-    """Return the host in `host:port`, `[v6]:port` or `host`."""
-    if authority.startswith("["):
-        return authority.partition("]")[0][1:]
-    return authority.rpartition(":")[0] if authority.count(":") == 1 else authority
-
-
 def respond(flow: http.HTTPFlow, answer: Answer) -> None:
     """Answer a flow here, so that nothing is sent upstream."""
     flow.response = response(answer)
@@ -87,8 +80,3 @@ def respond(flow: http.HTTPFlow, answer: Answer) -> None:
 def response(answer: Answer) -> http.Response:
     """Return the response of an answer."""
     return http.Response.make(answer.status, answer.body, http.Headers(answer.headers))
-
-
-def content_type(flow: http.HTTPFlow) -> str | None:
-    """Return the content type of the answer."""
-    return flow.response.headers.get("content-type") if flow.response else None

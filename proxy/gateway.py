@@ -1,6 +1,6 @@
 """What the proxy asks of those that judge and count: a few methods, so that any data plane can ask the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -27,8 +27,8 @@ class Gate(Protocol):
         """Record the end of an admitted call, once."""
         ...
 
-    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
-        """Return a reader for the answer, or None for what is not read."""
+    def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
+        """Return a reader for the answer with these headers (looked up by lower-case name), or None for what is not read."""
         ...
 
 

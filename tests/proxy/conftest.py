@@ -1,7 +1,9 @@
 """A real proxy with a real gate and store, and a provider on loopback behind it."""
 
 import asyncio
+import contextlib
 import hmac
+import itertools
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -115,7 +117,8 @@ type OpenHouse = Callable[..., Awaitable[House]]
 @pytest.fixture
 async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, prices: PriceBook) -> AsyncIterator[OpenHouse]:
     """Build a house with settings of one's own; all of them close at the end of the test."""
-    opened: list[tuple[ProxyServer, Ledger, AlertBook, SqliteDatabase]] = []
+    stack = contextlib.AsyncExitStack()
+    numbers = itertools.count()
 
     async def build(
         *,
@@ -126,7 +129,8 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
         proxy: dict[str, Any] | None = None,
         **wiring: Any,
     ) -> House:
-        database = await SqliteDatabase.open(tmp_path / f"house-{len(opened)}.db")
+        database = await SqliteDatabase.open(tmp_path / f"house-{next(numbers)}.db")
+        stack.push_async_callback(database.close)
         book = AlertBook(database, org_id="org", settings=AlertingSettings(), now=now)
         ledger = Ledger(database, instance="test", now=now, on_settled=lambda settled: gate.on_settled(settled))  # noqa: PLW0108  # the gate is made below
         detectors = detectors or DetectorSettings()
@@ -163,18 +167,15 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
             telemetry=Telemetry(registry),
             **parts,
         )
-        opened.append((server, ledger, book, database))
+        stack.push_async_callback(book.drain)
+        stack.push_async_callback(ledger.drain)
+        stack.push_async_callback(server.stop, grace=timedelta(seconds=0.2))
         await server.start()
         trust = authority.client_context()
         return House(proxy=server, gate=gate, ledger=ledger, authority=authority, provider=provider, registry=registry, trust=trust)
 
-    yield build
-
-    for server, ledger, book, database in reversed(opened):
-        await server.stop(grace=timedelta(seconds=0.2))
-        await ledger.drain()
-        await book.drain()
-        await database.close()
+    async with stack:
+        yield build
 
 
 @pytest.fixture
