@@ -16,6 +16,8 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy import events
 from mitmproxy.proxy.server import ConnectionHandler
 
+from proxy import straight
+
 
 def _can_write(handler: ConnectionHandler) -> bool:
     """Whether every writer of this client is open and has nothing waiting for its peer."""
@@ -37,6 +39,8 @@ def _feed_in_place(handler: ConnectionHandler, connection: Connection, reader: a
         waiter = inner._waiter  # a future while the reading task is idle
         if waiter is None or waiter.done() or lock.locked() or lock._waiters or not _can_write(handler):
             store(data)
+            return
+        if straight.passed_on(handler, connection, data):
             return
         handling = handler.server_event(events.DataReceived(connection, data))
         try:

@@ -200,7 +200,7 @@ def _may_answer(connection: Any, event: HttpEvent) -> bool:  # noqa: ANN401  # a
 def _make_error_response(status_code: int, message: str = "") -> bytes:
     headers = http.Headers(Connection="close", Content_Type="application/json", x_should_retry="false")
     response = http.Response.make(status_code, _error_body(status_code, message), headers)
-    return assemble_response(response)  # type: ignore[no-untyped-call]  # mitmproxy is typed in part
+    return assemble_response(response)  # type: ignore[no-untyped-call, no-any-return]  # mitmproxy is typed in part
 
 
 def _error_body(status: int, message: str) -> bytes:

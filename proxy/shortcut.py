@@ -10,44 +10,19 @@ trailers, HTTP/2 and everything else take mitmproxy's own way.
 # ruff: noqa: SLF001
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import h11
-from mitmproxy.proxy import commands, events
+from mitmproxy.proxy import events
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
 
-_STREAMING = HttpStream.state_stream_response_body
+from proxy import straight
+from proxy.straight import Way
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """From one upstream connection to the client, for one answer."""
-
-    stream: HttpStream
-    client: Http1Server
-    chunked: bool
-
-    @property
-    def open(self) -> bool:
-        """Whether the answer is being streamed and no layer waits: one that does must not be overtaken."""
-        stream = self.stream
-        return stream._paused is None and self.client._paused is None and getattr(stream.server_state, "__func__", None) is _STREAMING
-
-    def send(self, data: bytes) -> CommandGenerator[None]:
-        """Yield what HttpStream and Http1Server would send for `data`."""
-        response = self.stream.flow.response
-        if response is None:
-            raise RuntimeError("a streamed answer has lost its head")
-        chunks = response.stream(data) if callable(response.stream) else data
-        for chunk in (chunks,) if isinstance(chunks, bytes) else chunks:
-            if chunk:
-                yield commands.SendData(self.client.conn, b"%x\r\n%b\r\n" % (len(chunk), chunk) if self.chunked else chunk)
-
-
-def _find_way(upstream: Http1Client) -> _Way | None:
+def _find_way(upstream: Http1Client) -> Way | None:
     http = next((layer for layer in upstream.context.layers if isinstance(layer, HttpLayer)), None)
     if http is None or upstream.stream_id is None:
         return None
@@ -55,7 +30,7 @@ def _find_way(upstream: Http1Client) -> _Way | None:
     client = http.connections.get(upstream.context.client)
     if stream is None or not isinstance(client, Http1Server) or client.response is None:
         return None
-    return _Way(stream, client, "chunked" in client.response.headers.get("transfer-encoding", "").lower())
+    return Way(stream, client, "chunked" in client.response.headers.get("transfer-encoding", "").lower())
 
 
 def _again(outcome: object) -> Callable[[object], object]:
@@ -87,7 +62,7 @@ def install() -> None:
 
     def read_body_straight(self: Http1Client, event: events.Event) -> CommandGenerator[None]:
         inner = cast("Any", self)
-        way: _Way | None = inner.__dict__.get("tollwatch_way")
+        way: Way | None = inner.__dict__.get("tollwatch_way")
         if way is None or way.client.response is None or way.stream.stream_id != self.stream_id:
             way = inner.tollwatch_way = _find_way(self)
         if way is None or not way.open or not isinstance(event, events.DataReceived):
@@ -96,7 +71,10 @@ def install() -> None:
         data, outcome = _take_data(self)
         if data:
             yield from way.send(data)
-        if outcome is not None:
+        if outcome is None:
+            straight.learn(self, way)
+        else:
+            straight.forget(self)
             inner.tollwatch_way = None
             inner.body_reader = _again(outcome)
             yield from read_body(self, event)
