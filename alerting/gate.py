@@ -1,6 +1,6 @@
 """Judging before a call is sent: rules, size, drift, rates, budgets; and the settling after it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -212,9 +212,9 @@ class Gate:
 
     # --- after -----------------------------------------------------------------------------------------------------------
 
-    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
+    def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
         """Return a reader for the answer of a call, or None for what is not read."""
-        return self._meter.reader(call, content_type=content_type)
+        return self._meter.reader(call, content_type=content_type, headers=headers)
 
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record how an admitted call ended. A second time, or for a call that was not admitted, nothing is recorded."""

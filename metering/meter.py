@@ -1,10 +1,11 @@
 """What a call will cost at most, and what it has cost."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from metering.call import Call, Consumption, Ending, Reply
 from metering.prices import PriceBook
-from metering.providers import FORMATS, ReplyReader
+from metering.providers import FORMATS, HeaderedFormat, ReplyReader
 from metering.reading import Reading, ReplyFacts, Source
 from metering.settings import MeteringSettings
 from metering.tokens import TokenCounter
@@ -33,9 +34,11 @@ class Meter:
         self._counter = counter
         self._settings = settings
 
-    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
-        """Return a reader for the answer, or None for a call whose format is not read."""
+    def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
+        """Return a reader for the answer (`headers` by lower-case name), or None for a call whose format is not read."""
         wire = FORMATS.get(call.wire_format) if call.wire_format and call.consumption is Consumption.METERED else None
+        if headers is not None and isinstance(wire, HeaderedFormat):
+            return wire.reader_with(provider=call.provider, content_type=content_type, headers=headers)
         return wire.reader(provider=call.provider, content_type=content_type) if wire else None
 
     def quote(self, call: Call, *, input_tokens: int) -> Quote:
@@ -85,7 +88,7 @@ class Meter:
     def _priced(self, call: Call, facts: ReplyFacts, usage: Usage, source: Source) -> Reading:
         tier = facts.service_tier or call.service_tier
         model = facts.model or call.model
-        for name in dict.fromkeys((model, call.model)):
+        for name in _names(call, model):
             price = self._prices.price(provider=call.provider, model=name, usage=usage, at=call.started_at, service_tier=tier)
             if price is not None:
                 return Reading(
@@ -97,6 +100,12 @@ class Meter:
                     price_version=price.version,
                 )
         return Reading(source=Source.UNPRICED, usage=usage, model=model)
+
+
+def _names(call: Call, model: str | None) -> Iterable[str | None]:
+    """Return the names to look for a price by. On Bedrock the path tells the region of a price (`us.`, `global.`), the answer does not."""
+    names = (call.model, model) if call.provider == "aws.bedrock" else (model, call.model)
+    return dict.fromkeys(names)
 
 
 def _consumed_nothing(call: Call, reply: Reply) -> bool:

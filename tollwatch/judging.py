@@ -1,6 +1,6 @@
 """The gate that the config asks for, and the one that is in force."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alerting.baseline import Baselines
@@ -87,9 +87,9 @@ class Judge:
             self._admitted[call.id] = gate
         return verdict
 
-    def reader(self, call: Call, *, content_type: str | None) -> ReplyReader | None:
+    def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
         """Return a reader for the answer."""
-        return self.gate.reader(call, content_type=content_type)
+        return self.gate.reader(call, content_type=content_type, headers=headers)
 
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record how a call ended."""

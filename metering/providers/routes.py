@@ -57,8 +57,11 @@ _POSTS = (
     _unread(r":(?:streamGenerateContent|generateContent)$", "generate_content", Endpoint.CHAT),
     _unread(r":(?:batchEmbedContents|embedContent)$", "embeddings", Endpoint.EMBEDDINGS),
     _unread(r":(?:streamRawPredict|rawPredict|predict|predictLongRunning)$", "generate_content"),
-    _unread(r"/model/[^/]+/converse(?:-stream)?$", "chat", Endpoint.CHAT),
-    _unread(r"/model/[^/]+/invoke(?:-with-response-stream)?$", "generate_content", Endpoint.CHAT),
+    _read(r"/model/.+/converse$", "chat", Endpoint.CHAT, "bedrock.converse"),
+    _read(r"/model/.+/converse-stream$", "chat", Endpoint.CHAT, "bedrock.converse_stream"),
+    _read(r"/model/[^/]*embed[^/]*/invoke$", "embeddings", Endpoint.EMBEDDINGS, "bedrock.invoke"),
+    _read(r"/model/.+/invoke$", "generate_content", Endpoint.CHAT, "bedrock.invoke"),
+    _read(r"/model/.+/invoke-with-response-stream$", "generate_content", Endpoint.CHAT, "bedrock.invoke_stream"),
     _unread(r"/v[12]/chat$|/api/chat$", "chat", Endpoint.CHAT),
     _unread(r"/api/generate$|/v1/complete$", "text_completion", Endpoint.CHAT),
     _unread(r"/v[12]/embed$|/api/embed$", "embeddings", Endpoint.EMBEDDINGS),
@@ -81,7 +84,8 @@ _POSTS = (
 )
 
 _LISTS = re.compile(r"/(?:models|available-models|tags)(?:/[^/]+)?$")
-_SEGMENT_MODEL = re.compile(r"/(?:model|deployments|engines)/([^/]+)/")
+_SEGMENT_MODEL = re.compile(r"/(?:deployments|engines)/([^/]+)/")
+_BEDROCK_MODEL = re.compile(r"/model/(.+)/[^/]+$")
 _GOOGLE_MODEL = re.compile(r"/models/([^/:]+):")
 
 
@@ -120,5 +124,5 @@ def _free_route(path: str, model: str | None) -> Route:
 
 def _model_in(path: str) -> str | None:
     """Return the model of `/models/M:verb` (Google), `/model/M/verb` (Bedrock) and `/deployments/M/…` (Azure)."""
-    match = _GOOGLE_MODEL.search(path) or _SEGMENT_MODEL.search(path)
+    match = _GOOGLE_MODEL.search(path) or _BEDROCK_MODEL.search(path) or _SEGMENT_MODEL.search(path)
     return unquote(match[1]) if match else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from metering.call import Prompt
 from metering.reading import ReplyFacts
@@ -47,4 +47,13 @@ class WireFormat(Protocol):
 
     def reader(self, *, provider: str, content_type: str | None) -> ReplyReader:
         """Return a reader for one answer of `provider` (an OpenTelemetry id: some deviate in what their counts include)."""
+        ...
+
+
+@runtime_checkable
+class HeaderedFormat(Protocol):
+    """A wire format that counts in the headers of an answer too (Bedrock)."""
+
+    def reader_with(self, *, provider: str, content_type: str | None, headers: Mapping[str, str]) -> ReplyReader:
+        """Return a reader for one answer with these headers, looked up by lower-case name."""
         ...

@@ -35,6 +35,15 @@ def provider(host: str) -> Provider:
         ("x.azuredatabricks.net", "/serving-endpoints/chat/completions", "openai.chat", Endpoint.CHAT),
         ("api.mistral.ai", "/v1/agents/completions", "openai.chat", Endpoint.CHAT),
         ("vllm.local", "/anything/v1/completions", "openai.completions", Endpoint.CHAT),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse", "bedrock.converse", Endpoint.CHAT),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse-stream", "bedrock.converse_stream", Endpoint.CHAT),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/invoke", "bedrock.invoke", Endpoint.CHAT),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/invoke-with-response-stream", "bedrock.invoke_stream", Endpoint.CHAT),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/us.cohere.embed-v4%3A0/invoke", "bedrock.invoke", Endpoint.EMBEDDINGS),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/openai/v1/chat/completions", "openai.chat", Endpoint.CHAT),
+        ("bedrock-mantle.us-east-1.api.aws", "/openai/v1/responses", "openai.responses", Endpoint.RESPONSES),
+        ("bedrock-mantle.us-east-1.api.aws", "/anthropic/v1/messages", "anthropic.messages", Endpoint.MESSAGES),
+        ("gateway.local", "/bedrock/model/m/converse", "bedrock.converse", Endpoint.CHAT),
     ],
 )
 def test_a_format_that_is_read_is_known_by_how_the_path_ends(host: str, path: str, wire_format: str, endpoint: Endpoint) -> None:
@@ -47,8 +56,8 @@ def test_a_format_that_is_read_is_known_by_how_the_path_ends(host: str, path: st
     ("host", "path", "operation", "endpoint"),
     [
         ("generativelanguage.googleapis.com", "/v1beta/models/gemini-2.5-pro:streamGenerateContent", "generate_content", Endpoint.CHAT),
-        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse-stream", "chat", Endpoint.CHAT),
-        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/invoke", "generate_content", Endpoint.CHAT),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/invoke-with-bidirectional-stream", "other", Endpoint.OTHER),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/async-invoke", "other", Endpoint.OTHER),
         ("api.cohere.com", "/v2/chat", "chat", Endpoint.CHAT),
         ("api.openai.com", "/v1/images/generations", "image_generation", Endpoint.IMAGES),
         ("api.openai.com", "/v1/audio/speech", "speech", Endpoint.AUDIO),
@@ -108,6 +117,17 @@ def test_lists_and_files_have_their_own_classes() -> None:
         ("generativelanguage.googleapis.com", "/v1beta/models/gemini-2.5-pro:generateContent", "gemini-2.5-pro"),
         ("bedrock-runtime.us-east-1.amazonaws.com", "/model/anthropic.claude-v2%3A1/converse", "anthropic.claude-v2:1"),
         ("bedrock-runtime.us-east-1.amazonaws.com", "/model/us.nova-lite-v1:0/converse", "us.nova-lite-v1:0"),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/a%253Ab/invoke", "a%3Ab"),
+        (
+            "bedrock-runtime.us-east-1.amazonaws.com",
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.nova-lite-v1%3A0/invoke-with-response-stream",
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.nova-lite-v1:0",
+        ),
+        (
+            "bedrock-runtime.us-east-1.amazonaws.com",
+            "/model/arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0/converse-stream",
+            "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
+        ),
         ("api.openai.com", "/v1/chat/completions", None),
     ],
 )

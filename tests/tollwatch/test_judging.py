@@ -27,7 +27,7 @@ class Gate:
     async def refuse(self, _call: Call, *, refusal: Refusal, message: str) -> Verdict:
         return Verdict(action=self.action, refusal=refusal, message=message)
 
-    def reader(self, _call: Call, *, content_type: str | None) -> Any:
+    def reader(self, _call: Call, *, content_type: str | None, headers: Any = None) -> Any:  # noqa: ARG002  # as the gate takes it
         return content_type
 
     def settle(self, call: Call, _reply: object, _facts: object) -> Any:
