@@ -7,7 +7,6 @@ trailers, HTTP/2 and everything else take mitmproxy's own way.
 """
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (mitmproxy's layers have no public, typed way in; tests/proxy/test_shortcut.py holds what is assumed here)
-# ruff: noqa: SLF001
 
 from collections.abc import Callable
 from typing import Any, cast

@@ -10,7 +10,7 @@ chunk, the end, trailers) takes the layers' way, which finds itself where it wou
 # ruff: noqa: SLF001
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import h11._readers
 from mitmproxy.connection import Connection
@@ -80,7 +80,7 @@ def learn(upstream: Http1Client, way: Way) -> None:
 
 
 def forget(upstream: Http1Client) -> None:
-    """The answer is over."""
+    """Take the layers' way again: the answer is over."""
     vars(upstream.conn).pop(_STRAIGHT, None)
 
 
@@ -93,7 +93,7 @@ def passed_on(handler: ConnectionHandler, connection: Connection, data: bytes) -
     io, response = handler.transports.get(way.client.conn), way.stream.flow.response
     if io is None or io.writer is None or response is None or not callable(response.stream) or (payload := payload_of(data)) is None:
         return False
-    handler.timeout_watchdog.register_activity()
+    cast("Any", handler.timeout_watchdog).register_activity()
     out = response.stream(payload)
     if out is payload:
         io.writer.write(data)
