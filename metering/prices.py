@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import translate
@@ -10,6 +11,7 @@ import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo
 
+from metering import bedrock_names
 from metering.rates import Rates, highest, highest_of, nano, prices_tokens, shares, total
 from metering.settings import PriceOverride, PricingSettings
 from metering.usage import Usage
@@ -119,10 +121,10 @@ class PriceBook:
             table = f"huggingface_{host}"
         if table not in self._table_ids:  # genai-prices would take a name that merely resembles one
             return None
-        try:
-            return self._tables.find_provider_model(model, None, table, None)[1]
-        except LookupError:
-            return None
+        for name in bedrock_names.table_names(model) if provider == "aws.bedrock" else (model,):
+            with suppress(LookupError):
+                return self._tables.find_provider_model(name, None, table, None)[1]
+        return None
 
 
 def _glob(pattern: str) -> re.Pattern[str]:
