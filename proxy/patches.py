@@ -43,6 +43,9 @@ ANSWER = "tollwatch.answer"
 UPSTREAM_CONNECTIONS = 1000
 """Upstream connections to one address that one client connection may hold (mitmproxy: 5)."""
 
+_JOIN_BELOW = 64 << 10
+"""Bytes up to which what follows is sent in the same write: beyond, copying costs more than a system call."""
+
 type _Listener = Callable[[Any], Any]
 
 _log = logging.getLogger(__name__)
@@ -78,7 +81,7 @@ def _dispatch_hooks_directly() -> None:
     original = ProxyConnectionHandler.handle_client
 
     async def handle_client(self: ProxyConnectionHandler) -> None:
-        self.layer = _InPlace(self.layer, self.master.addons)  # type: ignore[assignment]  # all that is used of a top layer is handle_event
+        self.layer = _InPlace(self)  # type: ignore[assignment]  # all that is used of a top layer is handle_event
         self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
         await original(self)
 
@@ -86,33 +89,75 @@ def _dispatch_hooks_directly() -> None:
 
 
 class _InPlace:
-    """Stands before the top layer of a connection and runs the hooks that need no waiting."""
+    """Stands before the top layer of a connection: runs its hooks, and sends together what is sent in one step."""
 
-    __slots__ = ("_addons", "_layer", "context")
+    __slots__ = ("_addons", "_handler", "_layer", "_tasks", "context")
 
-    def __init__(self, top: layer.Layer, addons: AddonManager) -> None:
-        self._layer = top
-        self._addons = addons
-        self.context = top.context
+    def __init__(self, handler: ProxyConnectionHandler) -> None:
+        self._handler = handler
+        self._layer = handler.layer
+        self._addons = handler.master.addons
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.context = handler.layer.context
 
     def handle_event(self, event: events.Event) -> Iterator[commands.Command]:
         waiting = collections.deque([event])
+        held: SendData | None = None  # a head and its body are two commands: one write is one system call, and wakes the peer once
         while waiting:
             for command in self._layer.handle_event(waiting.popleft()):
                 if isinstance(command, StartHook):
-                    if (pending := _run(self._addons, command)) is None:
-                        if command.blocking:
-                            waiting.append(events.HookCompleted(command))
+                    if self._answered(command) and command.blocking:
+                        waiting.append(events.HookCompleted(command))
+                    continue
+                if type(command) is SendData:
+                    if held is not None and held.connection is command.connection and len(held.data) < _JOIN_BELOW:
+                        held.data += command.data
                         continue
-                    command.pending = pending  # type: ignore[attr-defined]  # taken up by _handle_lifecycle
-                yield command
+                    held, command = command, held  # noqa: PLW2901  # the earlier one goes out
+                elif held is not None:
+                    yield held
+                    held = None
+                if command is not None:
+                    yield command
+        if held is not None:
+            yield held
+
+    def _answered(self, hook: StartHook) -> bool:
+        """Run a hook; return whether it has been answered. One that waits gets a task, and its layer goes on when that ends."""
+        if (pending := _run(self._addons, hook)) is None:
+            return True
+        waits = _Waits(self._handler, hook, pending)
+        task = asyncio.Task(waits.run(), loop=asyncio.get_running_loop(), eager_start=True)
+        waits.late = True
+        if task.done():
+            return True
+        self._tasks.add(task)
+        waits.forget = self._tasks.discard
+        return False
+
+
+class _Waits:
+    """A hook that does not answer at once (mitmproxy: `hook_task`, `handle_hook` and the names of their tasks)."""
+
+    __slots__ = ("_handler", "_hook", "_pending", "forget", "late")
+
+    def __init__(self, handler: ProxyConnectionHandler, hook: StartHook, pending: Awaitable[None]) -> None:
+        self._handler, self._hook, self._pending = handler, hook, pending
+        self.late = False
+        """Set once the layers no longer wait in place."""
+        self.forget: Callable[[Any], None] | None = None
+
+    async def run(self) -> None:
+        with cast("Any", self._handler.timeout_watchdog).disarm():
+            await self._pending
+        if self.late and self._hook.blocking:
+            await self._handler.server_event(events.HookCompleted(self._hook))
+        if self.forget is not None:
+            self.forget(asyncio.current_task())
 
 
 async def _handle_lifecycle(self: AddonManager, event: hooks.Hook) -> None:
-    pending = getattr(event, "pending", None)
-    if pending is None:
-        pending = _run(self, event)
-    if pending is not None:
+    if (pending := _run(self, event)) is not None:
         await pending
 
 
