@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -23,13 +24,19 @@ from tests.support.provider import Provider
 
 ROOT = Path(__file__).parents[2]
 MODULE = ("-m", "tollwatch")
+_PORTS = random.SystemRandom()  # the seed of `random` is the same in every worker
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
+    """Return ports that were free a moment ago, below those that the system gives to outgoing connections: nobody takes one by chance."""
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        while len(found) < count:
+            port = _PORTS.randrange(10_240, 32_000)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+    return found
 
 
 def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

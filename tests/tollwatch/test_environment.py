@@ -142,6 +142,19 @@ def test_the_aws_sdk_for_javascript_gets_the_door_over_tls(raw: RawConfig) -> No
     assert made["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"] == "https://localhost:8081/bedrock"
 
 
+@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_bedrock_on_the_base_url_door_is_that_of_the_clients_region(raw: RawConfig, variable: str) -> None:
+    keyed = {"AWS_BEARER_TOKEN_BEDROCK": "key", variable: "eu-west-1"}
+
+    assert variables(raw, keyed, Options(base_url=True))["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"] == "https://localhost:8081/bedrock/eu-west-1"
+
+
+def test_who_signs_requests_to_bedrock_stays_at_the_forward_door(raw: RawConfig) -> None:
+    made = variables(raw, {"AWS_ACCESS_KEY_ID": "AKID", "AWS_REGION": "eu-west-1"}, Options(base_url=True))
+
+    assert "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" not in made
+
+
 def test_java_gets_a_trust_store_and_keeps_its_own_flags(raw: RawConfig) -> None:
     made = variables(raw, {"JAVA_TOOL_OPTIONS": "-Xmx1g"}, Options(java=True))
 
