@@ -75,6 +75,11 @@ class Prompt:
     `system` are the instructions (system, developer, `instructions`), `texts` all other text in order, `tools` the compact JSON
     bytes of the tool definitions and output schemas. `media` counts images, audio and documents; their bytes are never counted as text.
     `attached` says what these are, one each where the format tells.
+
+    The rest is what a count needs to know beside the text: `answers` are messages of the model, `calls` the tool calls in them, `named`
+    the messages with a name, `sealed` the bytes of encrypted reasoning and results, `server_tools` the types of tools that run at the
+    provider, `thinking` whether the model is told to reason before it answers, and `stored` whether the prompt goes on from text that the
+    provider keeps (an earlier response, a conversation, a template).
     """
 
     system: tuple[str, ...] = ()
@@ -83,6 +88,13 @@ class Prompt:
     messages: int = 0
     media: int = 0
     attached: tuple[Medium, ...] = ()
+    answers: int = 0
+    calls: int = 0
+    named: int = 0
+    sealed: int = 0
+    server_tools: tuple[str, ...] = ()
+    thinking: bool = False
+    stored: bool = False
 
     @property
     def chars(self) -> int:

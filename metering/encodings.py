@@ -23,12 +23,14 @@ _PATTERNS: dict[EncodingName, str] = {
 }
 
 _CL100K_MODELS = ("gpt-4-", "gpt-3.5", "gpt-35", "text-embedding-", "davinci-002", "babbage-002")
+_EMBEDDING_DEPLOYMENTS = frozenset({"embedding", "embeddings"})
+"""Names that people give to an embedding model on Azure; OpenAI's embedding models all have the older encoding."""
 
 
 def encoding_name(model: str | None) -> EncodingName:
     """Return the encoding of a model; every model that is not known to be older has o200k_base."""
     name = (model or "").lower().rpartition("/")[2].removeprefix("ft:")
-    if name == "gpt-4" or name.startswith(_CL100K_MODELS):
+    if name == "gpt-4" or name.startswith(_CL100K_MODELS) or name in _EMBEDDING_DEPLOYMENTS:
         return "cl100k_base"
     return "o200k_base"
 

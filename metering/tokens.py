@@ -3,142 +3,143 @@
 import asyncio
 import hashlib
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from metering.call import Prompt
-from metering.encodings import encoding, encoding_name
+from metering.encodings import EncodingName, encoding, encoding_name
+from metering.estimates import Estimates, Parts
+from metering.framing import framing, most_framing
+from metering.images import media_bound, media_tokens
 
 LONG = 64 << 10
 """Characters beyond which a prompt is counted in a thread."""
+SAMPLED_BEYOND = 8 << 10
+"""Characters of text not seen before beyond which an estimate counts only samples."""
 _PIECE = 8192
 """tiktoken panics on a million spaces; a piece of this length is counted in a millisecond, whatever it holds."""
-_MEDIUM = 1600
-"""Tokens taken for an image, a sound or a document, whose size is not known before the provider tells."""
+_SAMPLE = 768
+_SAMPLES = 3
 _CACHED_FROM = 256
 _CACHED = 8192
 
-# Chat framing (OpenAI): 3 and the role for each message; 3 for the reply, or 2 with reasoning models.
-_PER_MESSAGE = 4
-_PER_CHAT = 3
-_PER_REASONING_CHAT = 2
-_REASONING = re.compile(r"gpt-5|o3|o4")
-_MOST_PER_MESSAGE = 8
-_MOST_PER_CHAT = 16
-_MOST_FOR_TOOLS = 600
-"""What providers add out of sight when a call defines tools (Anthropic 264 to 530)."""
-
 
 @dataclass(frozen=True, slots=True)
-class _Family:
-    """What another family of models makes of text that o200k counts: `factor` times as many tokens, and `hidden` ones."""
+class Estimate:
+    """About how many tokens a prompt has; `exact` when all of its text was counted."""
 
-    model: re.Pattern[str]
-    factor: float
-    hidden: int = 0
-
-
-_FAMILIES = (
-    _Family(re.compile(r"claude.*4[.-][78]"), 1.41),
-    _Family(re.compile(r"claude.*-5"), 1.29),
-    _Family(re.compile(r"claude.*4[.-]6"), 1.14),
-    _Family(re.compile(r"claude"), 1.12),
-    _Family(re.compile(r"gemini"), 1.05),
-    _Family(re.compile(r"mistral|ministral|codestral|magistral|devstral"), 1.08),
-    _Family(re.compile(r"qwen"), 1.11),
-    _Family(re.compile(r"nova-"), 1.29),
-    _Family(re.compile(r"llama"), 1.17),
-    _Family(re.compile(r"command-|north-mini"), 1.25, 300),
-    _Family(re.compile(r"grok"), 1.0, 190),
-    _Family(re.compile(r"gpt-oss"), 1.0, 67),
-)
-"""Measured over recorded calls; the hidden ones are system text that a provider adds to each."""
+    tokens: int
+    exact: bool
 
 
 class TokenCounter:
-    """Counts prompts and answers: exactly for text to OpenAI's models, as an estimate for others."""
+    """Counts prompts and answers: exactly for text to OpenAI's models, by learned factors for others."""
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, int] = {}
+    def __init__(self, estimates: Estimates | None = None) -> None:
+        self._estimates = estimates or Estimates()
+        self._known: OrderedDict[bytes, int] = OrderedDict()
 
     async def warm(self) -> None:
         """Load the encoding of current models, so that the first call does not wait for it."""
         await asyncio.to_thread(encoding, "o200k_base")
 
-    def bound(self, prompt: Prompt) -> int:
-        """Return a number of tokens that the prompt does not exceed: a token is at least one byte. Media are an assumption."""
+    def bound(self, prompt: Prompt, *, model: str | None = None, provider: str = "", tools: int = 1) -> int:
+        """Return a number of tokens that the prompt does not exceed: a token is at least one byte of what the request shows.
+
+        What it does not show (server tools, stored conversations, files that are only named) is an assumption, and what the provider was
+        seen to add out of sight is taken half as much again.
+        """
         text = sum(map(_bytes, prompt.system)) + sum(map(_bytes, prompt.texts)) + len(prompt.tools)
-        tools = _MOST_FOR_TOOLS if prompt.tools else 0
-        return text + tools + _MOST_PER_CHAT + _MOST_PER_MESSAGE * prompt.messages + _MEDIUM * prompt.media
+        hidden = self._estimates.hidden(provider, model) * 3 // 2
+        return text + hidden + most_framing(prompt, model, tools) + media_bound(prompt, model)
 
-    async def count(self, prompt: Prompt, *, model: str | None) -> int:
-        """Return the tokens of the prompt with its framing; beyond 64 KiB of text in a thread."""
+    async def count(self, prompt: Prompt, *, model: str | None, provider: str = "") -> int:
+        """Return the tokens of the prompt with its framing and media; beyond 64 KiB of text in a thread."""
         if prompt.chars + len(prompt.tools) <= LONG:
-            return self._count(prompt, model)
-        return await asyncio.to_thread(self._count, prompt, model)
+            return self._count(prompt, model, provider)
+        return await asyncio.to_thread(self._count, prompt, model, provider)
 
-    def estimate_input(self, prompt: Prompt, *, model: str | None) -> int:
-        """Return the tokens of the prompt without leaving the thread: of a very long one only a part is counted."""
-        size = prompt.chars + len(prompt.tools)
-        if size <= LONG:
-            return self._count(prompt, model)
-        share = "".join(_beginning((*prompt.system, *prompt.texts, prompt.tools.decode())))
-        return self.estimate_output(share, model=model) * size // LONG + _framing(prompt.messages, model) + _MEDIUM * prompt.media
+    def estimate_input(self, prompt: Prompt, *, model: str | None, provider: str = "") -> int:
+        """Return about how many tokens the prompt has, without leaving the thread and in less than a millisecond."""
+        return self.estimate(prompt, model=model, provider=provider).tokens
 
-    def estimate_output(self, text: str, *, model: str | None) -> int:
+    def estimate(self, prompt: Prompt, *, model: str | None, provider: str = "") -> Estimate:
+        """Return the count where what is new in the prompt is short; of long new texts only samples are counted."""
+        name = encoding_name(model)
+        room = SAMPLED_BEYOND
+        counts: list[int] = []
+        exact = True
+        for text in (*prompt.system, *prompt.texts, _text_of(prompt.tools)):
+            tokens = self._remembered(text, name)
+            if tokens is None and len(text) <= room:
+                room -= len(text)
+                tokens = self._tokens(text, name)
+            if tokens is None:
+                exact = False
+                tokens = _by_samples(text, name)
+            counts.append(tokens)
+        parts = _parts(prompt, model, text=sum(counts[:-1]), tools=counts[-1])
+        return Estimate(self._whole(parts, prompt, model, provider), exact)
+
+    def parts(self, prompt: Prompt, *, model: str | None) -> Parts:
+        """Return what of a prompt can be counted; it may take long."""
+        name = encoding_name(model)
+        text = sum(self._tokens(text, name) for text in (*prompt.system, *prompt.texts))
+        tools = self._tokens(_text_of(prompt.tools), name)
+        return _parts(prompt, model, text=text, tools=tools)
+
+    def estimate_output(self, text: str, *, model: str | None, provider: str = "") -> int:
         """Return about how many tokens an answer's visible text took; of a very long one only the beginning is counted."""
         if not text:
             return 0
-        counted = self._tokens(text[:LONG], model) * max(1.0, len(text) / LONG)
-        return max(1, math.ceil(counted * _family(model).factor))
+        counted = self._tokens(text[:LONG], encoding_name(model)) * max(1.0, len(text) / LONG)
+        return max(1, math.ceil(counted * self._estimates.text_factor(provider, model)))
 
-    def _count(self, prompt: Prompt, model: str | None) -> int:
-        texts = (*prompt.system, *prompt.texts, prompt.tools.decode())
-        family = _family(model)
-        tokens = math.ceil(sum(self._tokens(text, model) for text in texts) * family.factor)
-        hidden = family.hidden if prompt.messages else 0
-        return tokens + hidden + _framing(prompt.messages, model) + _MEDIUM * prompt.media
+    def _count(self, prompt: Prompt, model: str | None, provider: str) -> int:
+        return self._whole(self.parts(prompt, model=model), prompt, model, provider)
 
-    def _tokens(self, text: str, model: str | None) -> int:
-        name = encoding_name(model)
+    def _whole(self, parts: Parts, prompt: Prompt, model: str | None, provider: str) -> int:
+        return self._estimates.tokens(provider, model, parts) + media_tokens(prompt, model)
+
+    def _remembered(self, text: str, name: EncodingName) -> int | None:
+        return self._known.get(_key(text, name)) if len(text) >= _CACHED_FROM else None
+
+    def _tokens(self, text: str, name: EncodingName) -> int:
         if len(text) < _CACHED_FROM:
             return len(encoding(name).encode_ordinary(text))
-        # Agents send their history again with every call; a digest stands for the text, which is not kept.
-        key = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16, person=name.encode()).digest()
+        key = _key(text, name)
         if (known := self._known.get(key)) is not None:
             return known
         tokens = sum(len(encoding(name).encode_ordinary(piece)) for piece in pieces(text))
-        if len(self._known) >= _CACHED:
-            self._known.clear()
         self._known[key] = tokens
+        while len(self._known) > _CACHED:
+            self._known.popitem(last=False)
         return tokens
 
 
-def _beginning(texts: Sequence[str]) -> Iterator[str]:
-    room = LONG
-    for text in texts:
-        yield text[:room]
-        room -= min(room, len(text))
+def _parts(prompt: Prompt, model: str | None, *, text: int, tools: int) -> Parts:
+    return Parts(text=text, tools=tools, framing=framing(prompt, model), messages=prompt.messages, thinking=prompt.thinking)
+
+
+def _key(text: str, name: EncodingName) -> bytes:
+    """Agents send their history again with every call; a digest stands for the text, which is not kept."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16, person=name.encode()).digest()
+
+
+def _by_samples(text: str, name: EncodingName) -> int:
+    """Count some places of a long text, and take the rest to be like them."""
+    step = (len(text) - _SAMPLE) // (_SAMPLES - 1)
+    counted = sum(len(encoding(name).encode_ordinary(text[at : at + _SAMPLE])) for at in range(0, _SAMPLES * step, step))
+    return math.ceil(counted * len(text) / (_SAMPLE * _SAMPLES))
+
+
+def _text_of(tools: bytes) -> str:
+    return tools.decode(errors="replace")
 
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-
-
-def _framing(messages: int, model: str | None) -> int:
-    if not messages:
-        return 0
-    reasons = _REASONING.match((model or "").rpartition("/")[2])
-    return _PER_MESSAGE * messages + (_PER_REASONING_CHAT if reasons else _PER_CHAT)
-
-
-def _family(model: str | None) -> _Family:
-    name = (model or "").lower()
-    return next((family for family in _FAMILIES if family.model.search(name)), _PLAIN)
-
-
-_PLAIN = _Family(re.compile(""), 1.0)
 
 
 def pieces(text: str) -> Iterator[str]:

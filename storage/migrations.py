@@ -172,4 +172,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             detail TEXT NOT NULL
         )""",
     ),
+    (
+        # What a provider's model makes of a text that is counted by o200k_base: the last ratios and constants, as JSON.
+        """CREATE TABLE token_factors (
+            provider TEXT NOT NULL,
+            model TEXT NOT NULL,
+            samples BIGINT NOT NULL,
+            factors TEXT NOT NULL,
+            updated_at BIGINT NOT NULL,
+            PRIMARY KEY (provider, model)
+        )""",
+    ),
 )

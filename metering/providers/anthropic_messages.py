@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from metering.providers.answers import AnswerReader, Events, parsed
-from metering.providers.requests import PromptBuilder, compact, flag, mapping, output_cap, sequence, string, tool_names
+from metering.providers.requests import PromptBuilder, compact, flag, mapping, output_cap, sequence, server_tools, string, tool_names
 from metering.providers.shapes import Json, count, error_type, load, obj, objects, text
 from metering.providers.wire import ReplyReader, RequestFacts
 from metering.reading import ReplyFacts
@@ -24,10 +24,15 @@ class AnthropicMessages:
         builder.add(body.get("system"), system=True)
         for each in sequence(body, "messages"):
             message = mapping(each, "each of `messages`")
+            role = string(message, "role")
             builder.messages += 1
-            builder.add(message.get("content"), system=string(message, "role") == "system")
+            builder.answers += role == "assistant"
+            builder.add(message.get("content"), system=role == "system")
         tools = sequence(body, "tools")
         builder.tools = compact(tools, body.get("mcp_servers"), body.get("output_format"), body.get("output_config"))
+        builder.server_tools = (*server_tools(tools), *("mcp" for _ in sequence(body, "mcp_servers")))
+        builder.thinking = obj(body.get("thinking")).get("type") == "enabled"
+        builder.stored = body.get("container") is not None
         return RequestFacts(
             model=string(body, "model"),
             streamed=flag(body, "stream"),

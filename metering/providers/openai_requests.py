@@ -5,11 +5,26 @@ from dataclasses import replace
 from typing import cast
 
 from metering.call import Prompt
-from metering.providers.requests import PromptBuilder, compact, flag, integer, mapping, output_cap, sequence, string, tool_names
-from metering.providers.shapes import Json
+from metering.providers.requests import (
+    PromptBuilder,
+    compact,
+    flag,
+    integer,
+    mapping,
+    output_cap,
+    sequence,
+    server_tools,
+    string,
+    tool_names,
+)
+from metering.providers.shapes import Json, text
 from metering.providers.wire import RequestFacts
 
 _INSTRUCTING = frozenset({"system", "developer"})
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_STORED = ("previous_response_id", "conversation", "prompt", "context_management")
+"""Fields by which the provider adds to the input, or compacts it."""
+_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 _WORD = " a"
 
 
@@ -24,14 +39,41 @@ def read_chat(body: Json) -> RequestFacts:
     builder = PromptBuilder()
     for each in sequence(body, "messages"):
         message = mapping(each, "each of `messages`")
-        builder.messages += 1
-        builder.add(message.get("content"), system=string(message, "role") in _INSTRUCTING)
-        builder.add(string(message, "name"))
+        _add_message(builder, message)
         builder.add(string(message, "reasoning_content"))
         _add_calls(builder, message)
     tools = sequence(body, "tools") or sequence(body, "functions")
     builder.tools = compact(tools, _schema(body))
+    builder.server_tools = server_tools(tools)
+    builder.thinking = _thinks(body)
     return _facts(body, builder.build(), tools=tool_names(tools), cap=("max_completion_tokens", "max_tokens"))
+
+
+def _thinks(body: Json) -> bool:
+    """Whether the model is told to reason, as those who serve Claude in this format spell it."""
+    asked = [cast("Json", each) for name in ("reasoning", "thinking") if isinstance(each := body.get(name), Mapping)]
+    return any(each.get("max_tokens") or each.get("effort") or each.get("enabled") or each.get("type") == "enabled" for each in asked)
+
+
+def _add_message(builder: PromptBuilder, message: Json) -> None:
+    role = string(message, "role")
+    builder.messages += 1
+    builder.answers += role == "assistant"
+    builder.add(_joined(message.get("content")), system=role in _INSTRUCTING)
+    if name := string(message, "name"):
+        builder.named += 1
+        builder.add(name)
+
+
+def _joined(content: object) -> object:
+    """Return the content of a message with its text parts as one text: they are counted without a seam between them."""
+    if not isinstance(content, list):
+        return content
+    parts = [cast("Json", part) if isinstance(part, dict) else {} for part in cast("list[object]", content)]
+    texts = [part.get("text") for part in parts if text(part.get("type")) in _TEXT_PARTS]
+    if len(texts) < len(parts) or not all(isinstance(each, str) for each in texts):
+        return cast("object", content)
+    return "".join(cast("list[str]", texts))
 
 
 def _add_calls(builder: PromptBuilder, message: Json) -> None:
@@ -39,6 +81,7 @@ def _add_calls(builder: PromptBuilder, message: Json) -> None:
     for call in calls:
         function = mapping(call, "each of `tool_calls`").get("function")
         if isinstance(function, Mapping):
+            builder.calls += 1
             builder.add(cast("Json", function).get("name"))
             builder.add(cast("Json", function).get("arguments"))
 
@@ -54,29 +97,50 @@ def _schema(body: Json) -> object:
 def read_responses(body: Json) -> RequestFacts:
     """Read a request of the Responses API."""
     builder = PromptBuilder()
-    builder.add(string(body, "instructions"), system=True)
+    if instructions := string(body, "instructions"):
+        builder.messages += 1
+        builder.add(instructions, system=True)
     asked = body.get("input")
     for each in (asked,) if isinstance(asked, str) else sequence(body, "input"):
-        builder.messages += 1
         if isinstance(each, str):
+            builder.messages += 1
             builder.add(each)
         else:
             _add_item(builder, mapping(each, "each of `input`"))
     if isinstance(prompt := body.get("prompt"), Mapping):
         builder.add(list(mapping(cast("Json", prompt).get("variables") or {}, "`prompt.variables`").values()))
-    tools = sequence(body, "tools")
-    text = body.get("text")
-    wanted = mapping(text, "`text`").get("format") if text is not None else None
+    builder.stored = any(body.get(name) for name in _STORED) or _is_pro(body)
+    tools = [*sequence(body, "tools"), *_added_tools(asked)]
+    shape = body.get("text")
+    wanted = mapping(shape, "`text`").get("format") if shape is not None else None
     builder.tools = compact(tools, mapping(wanted, "`text.format`").get("schema") if wanted is not None else None)
+    builder.server_tools = server_tools(tools)
     return _facts(body, builder.build(), tools=tool_names(tools), cap=("max_output_tokens",))
 
 
+def _is_pro(body: Json) -> bool:
+    """Whether the prompt is run several times over, and counted each time."""
+    reasoning = body.get("reasoning")
+    return isinstance(reasoning, Mapping) and cast("Json", reasoning).get("mode") == "pro"
+
+
 def _add_item(builder: PromptBuilder, item: Json) -> None:
-    system = string(item, "role") in _INSTRUCTING
-    if item.get("type", "message") == "message":
-        builder.add(item.get("content"), system=system)
+    kind = string(item, "type") or "message"
+    if kind == "message":
+        _add_message(builder, item)
         return
-    builder.add([item], system=system)
+    if kind == "additional_tools":
+        return
+    builder.messages += kind != "reasoning"
+    builder.calls += kind in _CALLS
+    builder.add([item], system=string(item, "role") in _INSTRUCTING)
+
+
+def _added_tools(asked: object) -> list[object]:
+    """Return the tools that come in the middle of the input."""
+    items = cast("list[object]", asked) if isinstance(asked, list) else []
+    added = (cast("Json", item) for item in items if isinstance(item, dict))
+    return [tool for item in added if item.get("type") == "additional_tools" for tool in sequence(item, "tools")]
 
 
 def read_completions(body: Json) -> RequestFacts:

@@ -18,7 +18,6 @@ _TEXT_KEYS = (
     "input_text",
     "output_text",
     "refusal",
-    "thinking",
     "reasoning",
     "content",
     "output",
@@ -28,6 +27,10 @@ _TEXT_KEYS = (
     "summary",
     "suffix",
 )
+_SEALED_KEYS = ("encrypted_content", "signature", "data")
+_RUN_BY_THE_CALLER = frozenset({"function", "custom", "apply_patch", "local_shell"})
+_REASONING = frozenset({"thinking", "redacted_thinking"})
+"""What Claude reasoned earlier: sent back, and left out of the prompt once the turn is over."""
 _DEEPEST = 32
 
 
@@ -107,6 +110,12 @@ def tool_names(tools: Sequence[object]) -> tuple[str, ...]:
     return tuple(name for tool in tools if (name := _tool_name(mapping(tool, "each of `tools`"))))
 
 
+def server_tools(tools: Sequence[object]) -> tuple[str, ...]:
+    """Return the types of tools that the provider runs or describes itself (`web_search_20250305`): their text is not in the request."""
+    kinds = (text(cast("Json", tool).get("type")) for tool in tools if isinstance(tool, Mapping))
+    return tuple(kind for kind in kinds if kind and kind not in _RUN_BY_THE_CALLER)
+
+
 def _tool_name(tool: Json) -> str | None:
     function = tool.get("function")
     for name in (cast("Json", function).get("name") if isinstance(function, Mapping) else None, tool.get("name"), tool.get("type")):
@@ -125,6 +134,13 @@ class PromptBuilder:
     messages: int = 0
     media: int = 0
     attached: list[Medium] = field(default_factory=list[Medium])
+    answers: int = 0
+    calls: int = 0
+    named: int = 0
+    sealed: int = 0
+    server_tools: tuple[str, ...] = ()
+    thinking: bool = False
+    stored: bool = False
 
     def attach(self, medium: Medium) -> None:
         """Take a picture, sound, film or document."""
@@ -152,8 +168,12 @@ class PromptBuilder:
 
     def _part(self, part: Json, depth: int) -> Iterator[str]:
         if text(part.get("type")) in MEDIA_TYPES:
-            self.attach(medium_of(part))
-            yield from self._document_text(part)
+            said = list(self._document_text(part))
+            self.attach(Medium(kind="document", size=1) if said else medium_of(part))  # text is counted as text
+            yield from said
+            return
+        if text(part.get("type")) in _REASONING:
+            self.sealed += len(_compact(part))
             return
         for key in _TEXT_KEYS:
             value = part.get(key)
@@ -161,6 +181,7 @@ class PromptBuilder:
                 yield from self._texts(cast("object", value), depth + 1)
         if isinstance(made := part.get("input"), dict | list):
             yield _compact(cast("object", made)).decode()
+        self.sealed += sum(len(sealed) for key in _SEALED_KEYS if (sealed := text(part.get(key))))
 
     def _document_text(self, part: Json) -> Iterator[str]:
         """Yield the text of a plain-text document (Anthropic `source: {type: text}`): it is prompt like any other."""
@@ -177,4 +198,11 @@ class PromptBuilder:
             messages=self.messages,
             media=self.media,
             attached=tuple(self.attached),
+            answers=self.answers,
+            calls=self.calls,
+            named=self.named,
+            sealed=self.sealed,
+            server_tools=self.server_tools,
+            thinking=self.thinking,
+            stored=self.stored,
         )

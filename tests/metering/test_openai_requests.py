@@ -91,7 +91,7 @@ def test_a_responses_request_is_taken_apart() -> None:
     assert facts.tools == ("web_search", "toll")
     assert facts.prompt.system == ("Be brief.", "Be kind.")
     assert facts.prompt.texts == ("What?", "toll", "{}", "two pence", "bare", "ann")
-    assert (facts.prompt.messages, facts.prompt.media) == (6, 2)
+    assert (facts.prompt.messages, facts.prompt.media) == (7, 2)
     assert facts.prompt.tools.endswith(b'\n{"type":"object"}')
 
 
@@ -224,5 +224,5 @@ def test_an_anthropic_request_is_taken_apart() -> None:
     assert (facts.model, facts.streamed, facts.max_output_tokens, facts.service_tier) == ("claude-sonnet-4-5", True, 64, "auto")
     assert facts.tools == ("toll", "web_search")
     assert facts.prompt.system == ("Be brief.",)
-    assert facts.prompt.texts == ("What?", "hm", "toll", '{"a":1}', "two", "a page", "a part")
+    assert facts.prompt.texts == ("What?", "toll", '{"a":1}', "two", "a page", "a part")
     assert (facts.prompt.messages, facts.prompt.media) == (5, 4)

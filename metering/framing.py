@@ -1,0 +1,75 @@
+"""What stands around the text of a prompt: OpenAI's framing, exactly; what other providers add out of sight, at most."""
+
+import re
+from collections.abc import Mapping
+
+from metering.call import Prompt
+
+# OpenAI's chat framing: 3 and the role for each message; 3 to begin the reply.
+_PER_MESSAGE = 4
+_PER_CHAT = 3
+_PER_REASONING_CHAT = 2
+_PER_CHANNELLED_ANSWER = 2
+"""Reasoning models begin the reply with one token less; from GPT-5 on, each earlier answer names its channel with two."""
+_PER_CALL = 7
+_REASONING = re.compile(r"gpt-[5-9]|o3|o4|computer-use")
+_CHANNELLED = re.compile(r"gpt-[5-9]")
+_UNFRAMED = re.compile(r"search-preview")
+"""Models that search before they answer report the bare text."""
+
+_MOST_PER_MESSAGE = 12
+_MOST_PER_CHAT = 48
+_MOST_FOR_TOOLS = 700
+"""What providers say about tools out of sight (Anthropic 264 to 640)."""
+_MOST_PER_TOOL = 64
+_MOST_STORED = 16_384
+_MOST_HIDDEN = (
+    (re.compile(r"compound"), 32_768),
+    (re.compile(r"grok"), 768),
+    (re.compile(r"command|north-mini|\bc4ai|aya"), 1_024),
+    (re.compile(r"gpt-oss|deepseek-v4|qwen3"), 192),
+)
+_MOST_FOR_A_SERVER_TOOL: Mapping[str, int] = {
+    "web_search": 32_768,
+    "web_fetch": 32_768,
+    "google_search": 32_768,
+    "x_search": 32_768,
+    "url_context": 32_768,
+    "code_execution": 16_384,
+    "code_interpreter": 16_384,
+    "bash": 2_048,
+    "text_editor": 2_048,
+    "computer": 4_096,
+    "memory": 4_096,
+    "image_generation": 4_096,
+}
+_MOST_FOR_ANOTHER_TOOL = 16_384
+"""What a tool that runs at the provider brings into the prompt: its description, and the results of a few uses. There is no true bound."""
+
+
+def framing(prompt: Prompt, model: str | None) -> int:
+    """Return the tokens that OpenAI adds to the text of a prompt; none for embeddings and completions, which have no messages."""
+    if not prompt.messages or _UNFRAMED.search(model or ""):
+        return 0
+    around = _PER_MESSAGE * prompt.messages + prompt.named + _PER_CALL * prompt.calls
+    name = (model or "").rpartition("/")[2]
+    if _CHANNELLED.match(name):
+        around += _PER_CHANNELLED_ANSWER * prompt.answers
+    return around + (_PER_REASONING_CHAT if _REASONING.match(name) else _PER_CHAT)
+
+
+def most_framing(prompt: Prompt, model: str | None, tools: int) -> int:
+    """Return a number that the tokens around the text of a prompt do not exceed; `tools` is how many it defines."""
+    around = _MOST_PER_CHAT + _MOST_PER_MESSAGE * (prompt.messages + prompt.calls) + prompt.named + prompt.sealed
+    name = (model or "").lower()
+    around += next((hidden for pattern, hidden in _MOST_HIDDEN if pattern.search(name)), 0)
+    if prompt.tools:
+        around += _MOST_FOR_TOOLS + _MOST_PER_TOOL * tools
+    if prompt.stored:
+        around += _MOST_STORED
+    return around + sum(map(_most_for, prompt.server_tools))
+
+
+def _most_for(tool: str) -> int:
+    name = tool.rpartition(":")[2]
+    return next((most for known, most in _MOST_FOR_A_SERVER_TOOL.items() if name.startswith(known)), _MOST_FOR_ANOTHER_TOOL)
