@@ -13,6 +13,16 @@ from proxy.refusal import Answer, Problem
 
 _EMPTY = Answer(status=200, headers=((b"content-length", b"0"),), body=b"")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_SIGNED = Problem(
+    status=400,
+    code="tollwatch_signed",
+    message=(
+        "This request is signed with AWS SigV4, and the signature covers the host that it came to: AWS would refuse it elsewhere. "
+        "Send signed requests through the forward door (HTTPS_PROXY, set by `tollwatch exec`), "
+        "or use a Bedrock API key here (AWS_BEARER_TOKEN_BEDROCK)"
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +36,11 @@ class Destination:
     authority: str
     """The Host header that the provider expects."""
     path: str
+
+
+def _signs_host(path: str, headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request carries an AWS signature, in its header (SigV4, SigV4A) or in its query."""
+    return headers.get(b"authorization", b"").lstrip().startswith(b"AWS4-") or "X-Amz-Signature=" in path
 
 
 class BaseUrlDoor:
@@ -47,6 +62,8 @@ class BaseUrlDoor:
         found = self._target(prefix, (slash + rest).partition("?")[0] or "/")
         if found is None:
             return refusal.answer(Dialect.OPENAI, self._unknown(prefix))
+        if _signs_host(path, headers) and found.host.endswith(_AWS):
+            return refusal.answer(found.target.provider.dialect, _SIGNED)
         question, query = path.partition("?")[1:]
         return Destination(
             target=found.target,

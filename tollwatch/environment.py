@@ -117,14 +117,21 @@ def _base_urls(raw: RawConfig, environ: Mapping[str, str], options: Options) -> 
     made: dict[str, str] = {}
     if raw.get("proxy", "upstreams", "ollama", default=""):
         made["OLLAMA_HOST"] = f"http://{door}/ollama"
-    if options.bedrock_node:
-        made["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"] = f"https://localhost:{door.rpartition(':')[2]}/bedrock"
+    has_key = "AWS_BEARER_TOKEN_BEDROCK" in environ  # which AWS's SDKs send over TLS only; a signed request could not pass there
+    if options.bedrock_node or (options.base_url and has_key):
+        made["AWS_ENDPOINT_URL_BEDROCK_RUNTIME"] = f"https://localhost:{door.rpartition(':')[2]}{_bedrock(environ)}"
     if options.base_url:
         made |= {name: f"http://{door}{path}" for name, path in _BASE_URLS.items()}
         resource = (urlsplit(environ.get("AZURE_OPENAI_ENDPOINT", "")).hostname or "").removesuffix(".openai.azure.com")
         if resource and "." not in resource:
             made["AZURE_OPENAI_ENDPOINT"] = f"http://{door}/azure/{resource}"
     return made
+
+
+def _bedrock(environ: Mapping[str, str]) -> str:
+    """Return where Bedrock stands on the base-URL door: nothing in a request with an API key tells the region."""
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    return f"/bedrock/{region}" if region else "/bedrock"
 
 
 def _java(folder: Path, bundle: Path, forward: str, environ: Mapping[str, str], options: Options) -> dict[str, str]:

@@ -59,12 +59,24 @@ _FAMILIES = (
     Provider(
         id="aws.bedrock",
         name="bedrock",
-        hosts=("bedrock-runtime.*.amazonaws.com", "bedrock-runtime-fips.*.amazonaws.com"),
+        hosts=(
+            "bedrock-runtime.*.amazonaws.com",
+            "bedrock-runtime-fips.*.amazonaws.com",
+            "bedrock-runtime.*.api.aws",
+            "bedrock-runtime-fips.*.api.aws",
+            "*.bedrock-runtime.*.vpce.amazonaws.com",
+        ),
         prefix="bedrock",
         upstream="https://bedrock-runtime.us-east-1.amazonaws.com",
         dialect=Dialect.BEDROCK,
     ),
-    Provider(id="aws.bedrock", name="bedrock-mantle", hosts=("bedrock-mantle.*.api.aws",)),
+    Provider(
+        id="aws.bedrock",
+        name="bedrock-mantle",
+        hosts=("bedrock-mantle.*.api.aws",),
+        prefix="bedrock-mantle",
+        upstream="https://bedrock-mantle.us-east-1.api.aws",
+    ),
     Provider(
         id="gcp.gemini",
         name="gemini",

@@ -10,6 +10,7 @@ from metering.providers.provider import Provider
 
 _RESOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_USUAL_REGION = "us-east-1"
 _LOCATION = re.compile(r"/locations/([a-z]+-[a-z]+\d+)/")
 
 
@@ -81,7 +82,7 @@ def _azure(provider: Provider, rest: str) -> Target | None:
 def _bedrock(provider: Provider, rest: str) -> Target:
     region, path = _first_segment(rest)
     if _REGION.fullmatch(region):
-        return Target(provider=provider, upstream=f"https://bedrock-runtime.{region}.amazonaws.com", path=path)
+        return Target(provider=provider, upstream=(provider.upstream or "").replace(_USUAL_REGION, region), path=path)
     return Target(provider=provider, upstream=provider.upstream or "", path=rest)
 
 

@@ -19,6 +19,9 @@ from metering.providers.targets import target
         ("my-resource.services.ai.azure.com", "azure.ai.inference"),
         ("bedrock-runtime.us-east-1.amazonaws.com", "aws.bedrock"),
         ("bedrock-mantle.us-east-1.api.aws", "aws.bedrock"),
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "aws.bedrock"),
+        ("bedrock-runtime.eu-west-1.api.aws", "aws.bedrock"),
+        ("vpce-0a1b-2c3d.bedrock-runtime.us-east-1.vpce.amazonaws.com", "aws.bedrock"),
         ("generativelanguage.googleapis.com", "gcp.gemini"),
         ("us-east5-aiplatform.googleapis.com", "gcp.vertex_ai"),
         ("aiplatform.googleapis.com", "gcp.vertex_ai"),
@@ -102,6 +105,8 @@ def test_an_unknown_prefix_leads_nowhere() -> None:
         ("azure", "/res/models/chat/completions", "https://res.services.ai.azure.com/models/chat/completions"),
         ("bedrock", "/model/m/converse", "https://bedrock-runtime.us-east-1.amazonaws.com/model/m/converse"),
         ("bedrock", "/eu-central-1/model/m/converse", "https://bedrock-runtime.eu-central-1.amazonaws.com/model/m/converse"),
+        ("bedrock-mantle", "/v1/responses", "https://bedrock-mantle.us-east-1.api.aws/v1/responses"),
+        ("bedrock-mantle", "/us-west-2/openai/v1/responses", "https://bedrock-mantle.us-west-2.api.aws/openai/v1/responses"),
         (
             "vertex",
             "/v1/projects/p/locations/us-east5/publishers/x",
