@@ -85,7 +85,7 @@ def test_sdks_are_answered_and_metered(run: Run, sdk: list[str], provider: Provi
 
 @pytest.mark.parametrize("door", ["forward"], indirect=True)
 def test_a_framework_is_answered_and_metered(run: Run, gateway: Gateway, door: str) -> None:
-    said, before = run(sys.executable, str(HERE / "programs" / "litellm_framework.py"))
+    said, before = run(sys.executable, str(HERE / "programs" / "langchain_framework.py"))
 
     assert [line["text"] for line in said] == [SAID] * 4
     rows = gateway.wait_settled(before + 4)[before:]
