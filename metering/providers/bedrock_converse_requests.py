@@ -23,13 +23,16 @@ def read_converse(body: Json, *, streamed: bool) -> RequestFacts:
     for each in sequence(body, "messages"):
         message = mapping(each, "each of `messages`")
         builder.messages += 1
-        system = string(message, "role") == "system"
+        role = string(message, "role")
+        builder.answers += role == "assistant"
         for block in sequence(message, "content"):
-            _add_block(builder, mapping(block, "each of `content`"), system=system)
+            _add_block(builder, mapping(block, "each of `content`"), system=role == "system")
     for variable in _members(body, "promptVariables").values():
         builder.add(string(mapping(variable, "each of `promptVariables`"), "text"))
     tools = sequence(_members(body, "toolConfig"), "tools")
     builder.tools = compact(tools, _members(body, "outputConfig"))
+    builder.server_tools = tuple(name for tool in objects(tools) if (name := text(obj(tool.get("systemTool")).get("name"))))
+    builder.stored = "messages" not in body
     return RequestFacts(
         model=None,
         streamed=streamed,
@@ -60,6 +63,7 @@ def _add_block(builder: PromptBuilder, block: Json, *, system: bool = False, dep
         if isinstance(held := block.get(kind), Mapping):
             _add_medium(builder, kind, cast("Json", held))
     tool = obj(block.get("toolUse"))
+    builder.calls += bool(tool)
     builder.add(string(tool, "name"))
     _add_json(builder, tool.get("input"))
     _add_json(builder, block.get("json"))
@@ -67,7 +71,10 @@ def _add_block(builder: PromptBuilder, block: Json, *, system: bool = False, dep
     builder.add(string(obj(guarded.get("text")), "text"), system=system)
     if image := obj(guarded.get("image")):
         _add_medium(builder, "image", image)
-    builder.add(string(obj(obj(block.get("reasoningContent")).get("reasoningText")), "text"))
+    reasoning = obj(block.get("reasoningContent"))
+    builder.add(string(obj(reasoning.get("reasoningText")), "text"))
+    sealed = (obj(reasoning.get("reasoningText")).get("signature"), reasoning.get("redactedContent"))
+    builder.sealed += sum(len(found) for each in sealed if (found := text(each)))
     _add_held(builder, block, depth)
 
 

@@ -20,13 +20,14 @@ _EMBEDDING = ("texts", "inputs", "input_type", "embedding_types", "embeddingType
 _MEDIA: tuple[tuple[str, MediumKind], ...] = (
     ("image", "image"),
     ("images", "image"),
+    ("image_url", "image"),
     ("inputImage", "image"),
     ("init_image", "image"),
     ("audio", "audio"),
     ("video", "video"),
     ("mediaSource", "video"),
 )
-_ENCODED_IN = ("bytes", "base64String", "data")
+_ENCODED_IN = ("bytes", "base64String", "data", "url")
 _PROSE = frozenset(
     {
         "prompt",
@@ -135,8 +136,8 @@ def _media(value: object, depth: int) -> Iterator[tuple[MediumKind, str | None]]
             for one in cast("list[object]", each) if isinstance(each, list) else (each,):
                 if one is not None:
                     yield kind, _encoded(one)
-        for name in _HOLDERS & held.keys():
-            yield from _media(held[name], depth + 1)
+        for name in ("content", *sorted(_HOLDERS)):
+            yield from _media(held.get(name), depth + 1)
 
 
 def _encoded(value: object) -> str | None:
