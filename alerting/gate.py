@@ -23,6 +23,7 @@ from alerting.watch import Watch
 from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
 from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
+from metering.learning import Learner
 from metering.ledger import Ledger
 from metering.meter import Meter, Quote
 from metering.providers import ReplyReader
@@ -65,6 +66,7 @@ class Gate:
         baselines: Baselines,
         unknown_formats: Literal["pass", "refuse"],
         now: Clock,
+        learner: Learner | None = None,
     ) -> None:
         self._enforces = mode == "enforce"
         self._rules = rules
@@ -78,6 +80,7 @@ class Gate:
         self._baselines = baselines
         self._unknown_formats = unknown_formats
         self._now = now
+        self._learner = learner
         self._watch = Watch(book=book, now=now)
         self._open: dict[str, InputSize] = {}
 
@@ -171,7 +174,7 @@ class Gate:
             rule_id=trial.rule_id,
             holds=self._holds(call, quote),
             hold_nano=quote.cost_nano,
-            estimated_input_tokens=trial.size.best,
+            estimated_input_tokens=trial.size.estimate,
         )
 
     def _holds(self, call: Call, quote: Quote) -> tuple[Hold, ...]:
@@ -225,6 +228,8 @@ class Gate:
         self._ledger.settle(Settlement(call, reply, reading))
         self._rates.settle(call.id, _tokens(reading))
         self._watch.settled(call, reply, facts, reading)
+        if self._learner is not None:
+            self._learner.hear(call, reading)
         return reading
 
     def on_settled(self, settled: Sequence[Settled]) -> None:

@@ -37,14 +37,22 @@ class InputSize:
     def __init__(self, call: Call, counter: TokenCounter) -> None:
         self._call = call
         self._counter = counter
-        self.best = counter.bound(call.prompt)
-        """The exact count where it was taken, else the bound."""
+        self.best = counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
+        """The count where it was taken, else the bound."""
         self.exact: int | None = None
+
+    @property
+    def estimate(self) -> int:
+        """About how many tokens the prompt has: the count where it was taken, else what a look at it tells."""
+        if self.exact is not None:
+            return self.exact
+        return self._counter.estimate_input(self._call.prompt, model=self._call.model, provider=self._call.provider)
 
     async def count(self) -> int:
         """Return the exact count."""
         if self.exact is None:
-            self.best = self.exact = await self._counter.count(self._call.prompt, model=self._call.model)
+            call = self._call
+            self.best = self.exact = await self._counter.count(call.prompt, model=call.model, provider=call.provider)
         return self.exact
 
 

@@ -79,9 +79,12 @@ class Meter:
         """Price what was seen: the input as reported or counted, the output by its visible text."""
         model = facts.model or call.model
         known = facts.usage or NO_USAGE
-        usage = replace(known, output_tokens=self._counter.estimate_output(facts.output_text, model=model))
+        usage = replace(known, output_tokens=self._counter.estimate_output(facts.output_text, model=model, provider=call.provider))
         if usage.input_tokens is None:
-            counted = self._counter.estimate_input(call.prompt, model=model) if input_tokens is None else input_tokens
+            named = call.model or model  # what is learned of a model goes by the name that was asked for
+            counted = (
+                self._counter.estimate_input(call.prompt, model=named, provider=call.provider) if input_tokens is None else input_tokens
+            )
             usage = replace(usage, input_tokens=counted)
         return self._priced(call, facts, usage, Source.ESTIMATED)
 

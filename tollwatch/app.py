@@ -21,6 +21,8 @@ from api.listener import ApiServer
 from api.services import Services
 from api.status import Status
 from metering.budgets import BudgetBook
+from metering.estimates import Estimates
+from metering.learning import Learner
 from metering.ledger import Ledger
 from metering.meter import Meter
 from metering.prices import PriceBook
@@ -115,10 +117,14 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         recovered = await ledger.recover()
 
         # What judges.
-        counter = TokenCounter()
+        estimates = Estimates()
+        counter = TokenCounter(estimates)
         await counter.warm()
+        learner = Learner(database, estimates, counter, now=now)
+        await learner.load()
+        stack.push_async_callback(learner.learn)
         meter = Meter(PriceBook(with_free_probe(config.pricing), now=now()), counter, config.metering)
-        parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key)
+        parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key, learner=learner)
         judge.swap(build_gate(config, parts))
         judge.on_health(None)  # ends an alert that an earlier run left
         judge.gate.orphaned(recovered)
@@ -154,6 +160,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             telemetry=Telemetry(registry),
             own_ports=lambda: {api.address[1]} if api.address else set(),
             record=CallLine(config.log),
+            metering=config.metering,
         )
         stack.push_async_callback(proxy.stop, grace=GRACE)
         await proxy.start()
@@ -171,6 +178,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor = await stack.enter_async_context(Supervisor())
         supervisor.every("expire_alerts", _MINUTE, lambda: book.expire(now()))
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
+        supervisor.run("learning", learner.run)
         supervisor.run("clock", ClockWatch(lambda: judge.gate, now=now).run)
         supervisor.run("reload", lambda: reloader.at_each(hangup))
 

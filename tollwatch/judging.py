@@ -12,6 +12,7 @@ from alerting.policy import Policy
 from metering.budgets import BudgetBook
 from metering.call import Call, Reply
 from metering.holds import Settled
+from metering.learning import Learner
 from metering.ledger import Ledger
 from metering.meter import Meter
 from metering.providers.wire import ReplyReader
@@ -33,6 +34,7 @@ class Parts:
     book: AlertBook
     key: bytes
     """The installation's own, for the fingerprints of prompts."""
+    learner: Learner | None = None
 
 
 def build_gate(config: Config, parts: Parts) -> Gate:
@@ -50,6 +52,7 @@ def build_gate(config: Config, parts: Parts) -> Gate:
         baselines=Baselines(parts.database, approve=config.detectors.prompt_drift.approve, now=now),
         unknown_formats=config.proxy.unknown_formats,
         now=now,
+        learner=parts.learner,
     )
 
 
