@@ -54,7 +54,8 @@ def parse(data: bytes) -> dict[str, object]:
 
 def _bound_size(data: bytes, body: dict[str, object]) -> None:
     openers = data.count(b"{") + data.count(b"[")
-    if openers <= MAX_DEPTH and openers + data.count(b",") <= MAX_NODES:
+    few = len(data) <= 2 * MAX_NODES  # a value takes at least one byte, and one to part it from the next
+    if openers <= MAX_DEPTH and (few or openers + data.count(b",") <= MAX_NODES):
         return
     depth, nodes = 0, 1
     level: list[object] = [body]
