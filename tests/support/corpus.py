@@ -12,8 +12,20 @@ from urllib.parse import SplitResult, urlsplit
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 MISSING = f"SKIPPED: no recordings at {CORPUS}; put the corpus there to replay it"
 
-METERED_FLAVOURS = frozenset({"chat_completions", "responses", "embeddings", "completions", "messages"})
-"""The formats that are read deeply now: the OpenAI family on any compatible host, and Anthropic messages."""
+METERED_FLAVOURS = frozenset(
+    {
+        "chat_completions",
+        "responses",
+        "embeddings",
+        "completions",
+        "messages",
+        "converse",
+        "converse_stream",
+        "invoke",
+        "invoke_stream",
+    }
+)
+"""The formats that are read: the OpenAI family on any compatible host, Anthropic messages, Bedrock's own."""
 
 FOREIGN_SHELLS = frozenset({"vertexai"})
 """Providers that wrap a metered format into an API of their own (Vertex rawPredict): they pass, recorded as unmetered."""
