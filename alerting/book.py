@@ -167,13 +167,17 @@ class AlertBook:
 
     async def toggles(self) -> AlertToggles:
         """Return which types of the local feed are raised, and how long alerts are kept."""
-        return toggles.from_rows(await self._database.read(toggles.READ), retention_days=self._settings.retention_days)
+        return toggles.from_rows(await self._database.read(toggles.READ), settings=self._settings)
 
     async def set_toggles(
         self, *, changes: Mapping[str, bool] | None = None, retention_days: int | None = None, actor: str
     ) -> AlertToggles:
-        """Change some of the choices and return them all; raise ValueError when one is unknown or out of range."""
+        """Change some of the choices and return them all.
+
+        Raises ValueError when one is unknown or out of range, DefinedInConfigError when the config file defines it.
+        """
         wanted = toggles.checked(changes or {}, retention_days)
+        toggles.refuse_what_is_defined(retention_days, self._settings)
         at = self._now()
         if wanted:
             await self._database.write(lambda: toggles.write(wanted, at=at, actor=actor))

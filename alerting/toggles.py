@@ -8,6 +8,7 @@ from typing import cast
 
 from alerting.episodes import TOGGLE_PREFIX
 from alerting.kinds import LOCAL_TYPES
+from alerting.settings import AlertingSettings
 from storage.database import Row, Sql, Work
 from storage.times import to_micros
 
@@ -27,13 +28,27 @@ class AlertToggles:
     retention_days: int
 
 
-def from_rows(rows: list[Row], *, retention_days: int) -> AlertToggles:
-    """Return the choices made, and the defaults where none was."""
+class DefinedInConfigError(Exception):
+    """The config file defines what was to be set; the message says where."""
+
+
+def from_rows(rows: list[Row], *, settings: AlertingSettings) -> AlertToggles:
+    """Return the choices made, and the defaults where none was. What the config file defines counts before a choice of earlier."""
     stored = {cast("str", name): cast("str", value) for name, value in rows}
+    chosen = None if _defines_retention(settings) else stored.get(RETENTION)
     return AlertToggles(
         toggles={name: stored.get(TOGGLE_PREFIX + name) != "false" for name in LOCAL_TYPES},
-        retention_days=int(stored.get(RETENTION, retention_days)),
+        retention_days=settings.retention_days if chosen is None else int(chosen),
     )
+
+
+def refuse_what_is_defined(retention_days: int | None, settings: AlertingSettings) -> None:
+    """Raise DefinedInConfigError when the config file says something else; what it says already may be said again."""
+    if retention_days is not None and _defines_retention(settings) and retention_days != settings.retention_days:
+        raise DefinedInConfigError(
+            f"retention_days is {settings.retention_days} by alerting.retention_days in the config file: change it there and start the "
+            "gateway again (`tollwatch config show` names the file), or take the key out to set it here"
+        )
 
 
 def checked(toggles: Mapping[str, bool], retention_days: int | None) -> dict[str, str]:
@@ -46,6 +61,10 @@ def checked(toggles: Mapping[str, bool], retention_days: int | None) -> dict[str
     if retention_days is not None:
         changes[RETENTION] = str(retention_days)
     return changes
+
+
+def _defines_retention(settings: AlertingSettings) -> bool:
+    return RETENTION in settings.model_fields_set
 
 
 def write(changes: Mapping[str, str], *, at: datetime, actor: str) -> Work[None]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from alerting.alert import Alert
 from alerting.kinds import LOCAL_TYPES, local_selections
-from alerting.toggles import LONGEST_RETENTION, AlertToggles
+from alerting.toggles import LONGEST_RETENTION, AlertToggles, DefinedInConfigError
 from api import params
 from api.bodies import Body, read_body
 from api.errors import ApiError, json_response
@@ -66,7 +66,10 @@ async def put_config(ask: Ask) -> web.Response:
     body = await read_body(ask.request, ConfigChange)
     if set(body.toggles) - set(LOCAL_TYPES):
         raise ApiError(400, f"toggles: unknown type; use {', '.join(LOCAL_TYPES)}")
-    choices = await ask.services.alerts.set_toggles(changes=body.toggles, retention_days=body.retention_days, actor=ask.who.name)
+    try:
+        choices = await ask.services.alerts.set_toggles(changes=body.toggles, retention_days=body.retention_days, actor=ask.who.name)
+    except DefinedInConfigError as error:
+        raise ApiError(409, str(error)) from error
     return json_response(_config(choices))
 
 

@@ -10,6 +10,7 @@ from alerting.alert import AlertAction, Change, Status
 from alerting.finding import AlertKind, Severity, Taken
 from alerting.fingerprint import fingerprint
 from alerting.kinds import local_selections
+from alerting.toggles import DefinedInConfigError
 from storage.database import StoreError
 
 
@@ -286,6 +287,16 @@ async def test_the_choices_begin_with_all_on_and_the_config_s_retention(book: An
     assert all(choices.toggles.values())
     assert choices.retention_days == 30
     assert await database.read("SELECT COUNT(*) FROM audit") == [(0,)]
+
+
+async def test_what_the_config_file_defines_counts_before_a_choice_of_earlier(worlds: Any) -> None:
+    before = worlds()
+    await before.book.set_toggles(retention_days=7, actor="dev")
+    after = worlds(alerting={"retention_days": 90})
+
+    assert (await after.book.toggles()).retention_days == 90
+    with pytest.raises(DefinedInConfigError, match="in the config file"):
+        await after.book.set_toggles(retention_days=7, actor="dev")
 
 
 @pytest.mark.parametrize(("change", "message"), [({"changes": {"pizza": True}}, "pizza"), ({"retention_days": 0}, "from 1 to")])

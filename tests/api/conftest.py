@@ -148,8 +148,13 @@ async def ledger(database: SqliteDatabase, clock: MovableClock) -> AsyncIterator
 
 
 @pytest.fixture
-def book(database: SqliteDatabase, clock: MovableClock) -> AlertBook:
-    return AlertBook(database, org_id="org", settings=AlertingSettings(), now=clock)
+def alerting_settings() -> AlertingSettings:
+    return AlertingSettings()
+
+
+@pytest.fixture
+def book(database: SqliteDatabase, clock: MovableClock, alerting_settings: AlertingSettings) -> AlertBook:
+    return AlertBook(database, org_id="org", settings=alerting_settings, now=clock)
 
 
 @pytest.fixture

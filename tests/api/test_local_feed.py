@@ -7,6 +7,7 @@ import pytest
 
 from alerting.book import AlertBook
 from alerting.finding import AlertKind, Severity, Subject, Taken
+from alerting.settings import AlertingSettings
 
 SAMPLE = json.loads("""
 {
@@ -214,6 +215,20 @@ async def test_a_change_of_some_settings_leaves_the_others(gateway: Any, token: 
 
     await book.record([occur(AlertKind.PROMPT_SIZE), occur(AlertKind.PROMPT_DRIFT)])
     assert [alert["type"] for alert in await alerts(gateway, token)] == ["prompt_drift"]
+
+
+@pytest.mark.parametrize("alerting_settings", [AlertingSettings(retention_days=90)])
+async def test_a_retention_that_the_config_file_defines_is_set_there_alone(gateway: Any, token: str) -> None:
+    expected = {"toggles": dict.fromkeys(TYPES, True), "retention_days": 90}
+    change = {"toggles": {"prompt_size": False}, "retention_days": 7}
+
+    refused = await gateway.ask("PUT", "/api/alerts/config", token=token, json=change)
+    assert refused.status == 409
+    assert "90 by alerting.retention_days in the config file" in refused.body["error"]
+    assert (await gateway.ask("GET", "/api/alerts/config", token=token)).body == expected
+
+    said_again = await gateway.ask("PUT", "/api/alerts/config", token=token, json=expected)
+    assert (said_again.status, said_again.body) == (200, expected)
 
 
 @pytest.mark.parametrize(
