@@ -101,6 +101,15 @@ def test_what_is_signed_arrives_as_it_was_signed(run: Run, provider: Provider) -
         assert "%3A0/" in seen.target
 
 
+def test_the_aws_sdk_for_javascript_speaks_http2_to_the_base_url_door(node: list[str], gateway: Gateway, provider: Provider) -> None:
+    program = [*node, str(HERE / "node" / "bedrock_sdk.mjs")]
+
+    done = gateway.command("exec", "--bedrock-node", "--", *program, env={**WHERE, **KEYED, "NODE_DEBUG": "http2"})
+
+    assert "Http2Session client" in done.stderr
+    assert len(provider.seen) == 4
+
+
 def test_a_policy_block_is_the_sdks_own_error_after_one_request_each(run: Run, provider: Provider, gateway: Gateway) -> None:
     said, before = run(FORBIDDEN, "1")
 
