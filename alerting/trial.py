@@ -43,10 +43,10 @@ class InputSize:
 
     @property
     def estimate(self) -> int:
-        """About how many tokens the prompt has: the count where it was taken, else what a look at it tells."""
+        """About how many tokens the prompt has: the count where it was taken, else what its length tells (counting would cost the most)."""
         if self.exact is not None:
             return self.exact
-        return self._counter.estimate_input(self._call.prompt, model=self._call.model, provider=self._call.provider)
+        return self._counter.glance(self._call.prompt, model=self._call.model, provider=self._call.provider)
 
     async def count(self) -> int:
         """Return the exact count."""

@@ -19,6 +19,7 @@ SAMPLED_BEYOND = 8 << 10
 """Characters of text not seen before beyond which an estimate counts only samples."""
 _PIECE = 8192
 """tiktoken panics on a million spaces; a piece of this length is counted in a millisecond, whatever it holds."""
+_BYTES_PER_TOKEN = 4
 _SAMPLE = 768
 _SAMPLES = 3
 _CACHED_FROM = 256
@@ -82,6 +83,12 @@ class TokenCounter:
         parts = _parts(prompt, model, text=sum(counts[:-1]), tools=counts[-1])
         return Estimate(self._whole(parts, prompt, model, provider), exact)
 
+    def glance(self, prompt: Prompt, *, model: str | None, provider: str = "") -> int:
+        """Return about how many tokens the prompt has by its length alone: microseconds, for the row of a call that is about to be sent."""
+        text = sum(map(_by_length, prompt.system)) + sum(map(_by_length, prompt.texts))
+        parts = _parts(prompt, model, text=text, tools=len(prompt.tools) // _BYTES_PER_TOKEN)
+        return self._whole(parts, prompt, model, provider)
+
     def parts(self, prompt: Prompt, *, model: str | None) -> Parts:
         """Return what of a prompt can be counted; it may take long."""
         name = encoding_name(model)
@@ -132,6 +139,11 @@ def _by_samples(text: str, name: EncodingName) -> int:
     step = (len(text) - _SAMPLE) // (_SAMPLES - 1)
     counted = sum(len(encoding(name).encode_ordinary(text[at : at + _SAMPLE])) for at in range(0, _SAMPLES * step, step))
     return math.ceil(counted * len(text) / (_SAMPLE * _SAMPLES))
+
+
+def _by_length(text: str) -> int:
+    """Return about the tokens of a text: one in four characters of English or code, one in two of what takes more bytes to write."""
+    return len(text) // (_BYTES_PER_TOKEN if text.isascii() else 2) + 1
 
 
 def _text_of(tools: bytes) -> str:

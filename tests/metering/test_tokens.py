@@ -184,3 +184,14 @@ def test_a_very_long_text_is_estimated_by_its_beginning(counter: TokenCounter) -
     assert counter.estimate_output(text, model="gpt-4o") == pytest.approx(exact, rel=0.01)
     assert counter.estimate_input(Prompt(texts=(text, text)), model="gpt-4o") == pytest.approx(2 * exact, rel=0.01)
     assert counter.estimate_input(Prompt(texts=("hello world",)), model="gpt-4o") == 2
+
+
+def test_a_glance_is_near_the_count_and_counts_nothing() -> None:
+    counter = TokenCounter()
+    text = "The gate opens at dawn, and whoever comes first pays the least. " * 200
+
+    seen = counter.glance(Prompt(texts=(text,), messages=1), model="gpt-4o")
+
+    exact = counter.estimate(Prompt(texts=(text[:6000],), messages=1), model="gpt-4o").tokens * len(text) / 6000
+    assert 0.6 < seen / exact < 1.6
+    assert counter.glance(Prompt(texts=("価格は二ペンス。" * 100,), messages=1), model="gpt-4o") > 300
