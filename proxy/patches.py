@@ -43,7 +43,7 @@ ANSWER = "tollwatch.answer"
 UPSTREAM_CONNECTIONS = 1000
 """Upstream connections to one address that one client connection may hold (mitmproxy: 5)."""
 
-_JOIN_BELOW = 64 << 10
+_JOIN_BELOW = 32 << 10
 """Bytes up to which what follows is sent in the same write: beyond, copying costs more than a system call."""
 
 type _Listener = Callable[[Any], Any]
@@ -110,7 +110,7 @@ class _InPlace:
                         waiting.append(events.HookCompleted(command))
                     continue
                 if type(command) is SendData:
-                    if held is not None and held.connection is command.connection and len(held.data) < _JOIN_BELOW:
+                    if held is not None and held.connection is command.connection and len(held.data) + len(command.data) < _JOIN_BELOW:
                         held.data += command.data
                         continue
                     held, command = command, held  # noqa: PLW2901  # the earlier one goes out
