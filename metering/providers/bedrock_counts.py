@@ -18,6 +18,11 @@ class Counts:
     cache_write: int | None = None
     cache_write_1h: int | None = None
 
+    @property
+    def cached(self) -> int:
+        """All that was read from or written to the cache."""
+        return (self.cache_read or 0) + (self.cache_write or 0)
+
     def over(self, other: "Counts") -> "Counts":
         """Return these counts, and those of `other` where these say nothing."""
         said = {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
@@ -43,12 +48,32 @@ class Counts:
         write, hour = self.cache_write, self.cache_write_1h
         return replace(
             usage or NO_USAGE,
-            input_tokens=None if self.fresh is None else self.fresh + (self.cache_read or 0) + (write or 0),
+            input_tokens=None if self.fresh is None else self.fresh + self.cached,
             output_tokens=self.output,
             cache_read_tokens=self.cache_read,
             cache_write_tokens=write,
             cache_write_1h_tokens=hour if hour is None or write is None else min(hour, write),
         )
+
+
+def filled(body: Counts, headers: Counts) -> Counts:
+    """Return what a body counts, and what the headers count beside it.
+
+    A body that knows no cache may count it in its input (the OpenAI-like do); where the headers tell the cache, theirs is the input.
+    """
+    if headers.fresh is not None and headers.cached and body.cache_read is None and body.cache_write is None:
+        body = replace(body, fresh=None)
+    return body.over(headers)
+
+
+def corrected(body: Counts, metrics: Counts) -> Counts:
+    """Return what the metrics of a stream count, and what its maker's own events count beside them.
+
+    Metrics without a cache that equal the whole input of the events have counted the cache in it.
+    """
+    if metrics.cache_read is None and metrics.cache_write is None and metrics.fresh == (body.fresh or 0) + body.cached:
+        metrics = replace(metrics, fresh=body.fresh)
+    return metrics.over(body)
 
 
 def converse_counts(usage: Json) -> Counts:

@@ -10,7 +10,7 @@ from metering.eventstream import Message
 from metering.providers.anthropic_messages import ANTHROPIC_MESSAGES
 from metering.providers.bedrock_answers import NO_HEADERS, BedrockReader, Messages, error_of, payload
 from metering.providers.bedrock_converse import delta_texts, spoken
-from metering.providers.bedrock_counts import Counts, converse_counts, header_counts, metric_counts
+from metering.providers.bedrock_counts import Counts, converse_counts, corrected, filled, header_counts, metric_counts
 from metering.providers.bedrock_invoke_requests import read_invoke
 from metering.providers.openai_chat import OPENAI_CHAT
 from metering.providers.openai_usage import chat_usage
@@ -53,7 +53,7 @@ def _read_body(provider: str, headers: Mapping[str, str], body: bytes) -> ReplyF
     else:
         usage = _own_counts(answer, provider).onto()
         facts = ReplyFacts(usage=usage, complete=bool(answer), output_text="" if usage else "".join(_own_texts(answer)))
-    usage = Counts.of(facts.usage).over(header_counts(headers)).onto(facts.usage)
+    usage = filled(Counts.of(facts.usage), header_counts(headers)).onto(facts.usage)
     return replace(
         facts,
         usage=usage,
@@ -72,7 +72,7 @@ def _read_stream(provider: str, messages: Messages) -> ReplyFacts:
         facts = _read_chunks(provider, [chunk for message in messages.kept if (chunk := _chunk(message))])
         return replace(facts, error=facts.error or messages.error)
     facts = _read_chunks(provider, ends)
-    usage = metric_counts(metrics).over(Counts.of(facts.usage)).onto(facts.usage)
+    usage = corrected(Counts.of(facts.usage), metric_counts(metrics)).onto(facts.usage)
     return replace(facts, usage=usage, complete=True, output_text="" if usage else facts.output_text, error=facts.error or messages.error)
 
 
@@ -119,7 +119,7 @@ def _own_counts(answer: Json, provider: str) -> Counts:
     usage = obj(answer.get("usage")) or obj(obj(answer.get("metadata")).get("usage"))
     if "prompt_tokens" in usage or "total_tokens" in usage:
         return Counts.of(chat_usage(usage, provider=provider, model=None))
-    billed = obj(obj(answer.get("meta")).get("billed_units"))
+    billed = obj(obj(answer.get("meta")).get("billed_units")) or obj(usage.get("billed_units"))
     named = Counts(fresh=count(billed.get("input_tokens")), output=count(billed.get("output_tokens")))
     llama = Counts(fresh=count(answer.get("prompt_token_count")), output=count(answer.get("generation_token_count")))
     titan = Counts(fresh=count(answer.get("inputTextTokenCount")), output=_titan_output(answer))

@@ -181,6 +181,7 @@ NOVA = {"output": {"message": {"content": [{"text": "hi"}]}}, "stopReason": "end
         ({**NOVA, "usage": {"inputTokens": 5, "outputTokens": 7, "cacheReadInputTokenCount": 2}}, (7, 7, 2, None)),
         ({**OPENAI, "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}}, (5, 7, None, None)),
         ({"data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}}, (5, None, None, None)),
+        ({"id": "c", "usage": {"billed_units": {"input_tokens": 5, "output_tokens": 7}}}, (5, 7, None, None)),
         ({"text": "hi", "meta": {"billed_units": {"input_tokens": 5.0, "output_tokens": 7.0}}}, (5, 7, None, None)),
     ],
 )
@@ -217,6 +218,24 @@ def test_a_count_in_the_body_stands_and_the_headers_add_what_it_lacks() -> None:
     facts = body("bedrock.invoke", {**NOVA, "usage": {"inputTokens": 5}}, input="6", output="7")
 
     assert counts(facts) == (5, 7, None, None)
+
+
+def test_a_cache_that_only_the_headers_tell_is_not_counted_twice() -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107}
+
+    facts = body("bedrock.invoke", {**OPENAI, "usage": usage}, input="40", output="7", cache_read_input="60")
+
+    assert counts(facts) == (100, 7, 60, None)
+
+
+@pytest.mark.parametrize(("said", "whole"), [(100, 100), (40, 100), (45, 105)])
+def test_a_cache_that_only_the_events_tell_is_not_counted_twice(said: int, whole: int) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 60}}
+    last = {"choices": [], "usage": usage, METRICS: {"inputTokenCount": said, "outputTokenCount": 7}}
+
+    facts = read("bedrock.invoke_stream", chunk({"choices": [{"delta": {"content": "hi"}}]}), chunk(last))
+
+    assert counts(facts) == (whole, 7, 60, None)
 
 
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "five", "٣", "9" * 30])

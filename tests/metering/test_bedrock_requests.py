@@ -190,6 +190,16 @@ def test_media_are_counted_and_never_read_as_text(body: dict[str, Any], kinds: l
     assert all(len(text) < 20 for text in prompt.texts)
 
 
+@pytest.mark.parametrize("name", ["chat_history", "documents"])
+def test_prose_nested_without_end_is_refused(name: str) -> None:
+    value: Any = "deep"
+    for _ in range(20):
+        value = [value]
+
+    with pytest.raises(ValueError, match="nested"):
+        invoke({"message": "hi", name: value})
+
+
 def test_tools_and_choices_of_other_makers_are_read() -> None:
     facts = invoke({"message": "hello", "tools": [{"name": "look", "description": "looks"}], "num_generations": 3})
 
@@ -198,8 +208,8 @@ def test_tools_and_choices_of_other_makers_are_read() -> None:
 
 
 WORDS = """
-    messages system content text role toolUse toolResult image document source bytes inferenceConfig toolConfig tools prompt inputText images
-    texts message chat_history anthropic_version schemaVersion taskType input json guardContent reasoningContent max_tokens
+    messages system content text role toolUse toolResult image document source bytes inferenceConfig toolConfig tools prompt inputText
+    images texts message chat_history anthropic_version schemaVersion taskType input json guardContent reasoningContent max_tokens
 """
 NAMES = st.sampled_from(WORDS.split())
 JSON = st.recursive(
