@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 
 from metering.budgets import Budget
@@ -13,11 +13,14 @@ from metering.charges import charge
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.ledger_reads import LedgerReads
 from metering.ledger_rows import INSERT_REFUSED, LedgerRow, refused_values
-from metering.ledger_work import Batch, PlacedHold, Release, Request, batch_work
+from metering.ledger_stats import LedgerStats
+from metering.ledger_work import Batch, OpenCall, PlacedHold, Release, Request, batch_work
 from metering.periods import Period
 from metering.reading import Reading, Source
 from metering.recovery import recovery_work
+from metering.rollups import ADD_SPEND, refused
 from metering.spend import SpendRow
+from metering.spread import Spread, Spreads
 from storage.database import ConstraintError, Database, Done, Failed, Outcome, Sql, StoreError, Work
 from storage.times import from_micros, to_micros
 
@@ -46,20 +49,6 @@ _LONGEST_BACKOFF_SECONDS = 5.0
 _MOST_IN_A_BATCH = 500
 _MOST_PENDING = 100_000
 """Settlements kept while the store fails. One that is dropped stays an open intent: the next start charges it at its hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerStats:
-    """What the ledger did since it was made."""
-
-    batches: int = 0
-    granted: int = 0
-    denied: int = 0
-    settled: int = 0
-    ignored_settlements: int = 0
-    """Second settlements of one call, and settlements of calls that were never admitted."""
-    lost_settlements: int = 0
-    store_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +86,8 @@ class Ledger(LedgerReads):
         self._budgets = tuple(budgets)
         self._requests: list[tuple[Request, Waiter]] = []
         self._releases: deque[Release] = deque()
-        self._open: dict[str, tuple[PlacedHold, ...]] = {}
+        self._open: dict[str, OpenCall] = {}
+        self._spreads = Spreads()
         self._latest: dict[str, Period] = {}
         self._known_periods: set[tuple[str, int]] = set()
         self._in_flight: _Job | None = None
@@ -127,9 +117,11 @@ class Ledger(LedgerReads):
     async def refuse(self, call: Call, *, rule_id: str | None, status: int, more: Callable[[], Work[None]] | None = None) -> None:
         """Write a call that is not sent; `more` (its alert) is written in the same transaction. Durable when it returns."""
         values = refused_values(call, rule_id=rule_id, status=status, ended_at=self._now(), instance=self._instance)
+        spent = refused(call)
 
         def work() -> Work[None]:
             yield Sql(INSERT_REFUSED, values)
+            yield Sql(ADD_SPEND, spent)
             if more is not None:
                 yield from more()
 
@@ -137,12 +129,12 @@ class Ledger(LedgerReads):
 
     def settle(self, settlement: Settlement) -> None:
         """Write what a call came to, once: a second settlement of a call is counted and ignored. Durable within 50 ms."""
-        placed = self._open.pop(settlement.call.id, None)
-        if placed is None:
+        opened = self._open.pop(settlement.call.id, None)
+        if opened is None:
             self._count(ignored_settlements=1)
             return
-        charges = tuple(charge(one.hold, settlement.reading) for one in placed)
-        self._releases.append(Release(settlement, placed, charges))
+        charges = tuple(charge(one.hold, settlement.reading) for one in opened.placed)
+        self._releases.append(Release(settlement, opened.placed, charges, opened.hold_nano))
         if len(self._releases) > _MOST_PENDING:
             self._releases.popleft()
             self._count(lost_settlements=1)
@@ -160,6 +152,8 @@ class Ledger(LedgerReads):
     async def recover(self) -> int:
         """At the start: turn intents that a crash left open into `unknown`, charged at their holds; return how many."""
         found = await self._database.write(partial(recovery_work, at=to_micros(self._now()), alive=frozenset(self._open)))
+        for spread in await self.spreads(since=self._now() - timedelta(days=1)):
+            self._spreads.add(spread)
         stored = await self._database.read("SELECT budget_id, MAX(starts_at), ends_at FROM budget_periods GROUP BY budget_id")
         ends = {str(budget_id): (starts_at, ends_at) for budget_id, starts_at, ends_at in stored}
         for budget in self._budgets:
@@ -170,6 +164,10 @@ class Ledger(LedgerReads):
             if budget.period(period.starts_at) == period:  # else the budget was given another period or zone since
                 self._latest[budget.id] = period
         return found
+
+    def spread(self, provider: str, day: date) -> Spread:
+        """Return how far apart the least and the most of a provider's day (UTC) lie, as far as it is settled."""
+        return self._spreads.of(provider, day)
 
     def follow(self, budgets: Sequence[Budget]) -> None:
         """Tell the state of these budgets from now on (the config was read again)."""
@@ -277,13 +275,14 @@ class Ledger(LedgerReads):
         for request, waiter, answer in zip(batch.requests, job.waiters, answers, strict=True):
             if isinstance(answer, Granted):
                 granted += 1
-                self._open[request.intent.call.id] = request.placed
+                self._open[request.intent.call.id] = OpenCall(request.placed, request.intent.hold_nano)
             if not waiter.done():
                 waiter.set_result(answer)
             elif isinstance(answer, Granted):
                 self._abandon(request.intent.call)
         self._count(batches=1, granted=granted, denied=len(answers) - granted, settled=len(settled))
         self._tell_health(None)
+        self._spreads.settled((release.settlement, release.hold_nano) for release in batch.releases)
         if settled:
             asyncio.get_running_loop().call_soon(self._on_settled, settled)
 

@@ -1,13 +1,15 @@
 """Reads of the ledger: its rows page by page, and its sums."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import cast
 
 from metering.ledger_rows import COLUMNS, LedgerRow
-from metering.spend import SpendBy, SpendRow, spend_query, spend_row
+from metering.spend import SpendBy, SpendRow, spend_query, spend_rows
+from metering.spread import Spread
 from storage.database import Database, Value
 from storage.ids import first_id
-from storage.times import to_micros
+from storage.times import from_micros, to_micros
 
 type Filters = Mapping[str, str | None]
 
@@ -53,8 +55,23 @@ class LedgerReads:
 
     async def spend(self, *, since: datetime, until: datetime | None = None, by: SpendBy) -> list[SpendRow]:
         """Return what was spent from `since` to before `until`, by day (UTC) or by name, dearest first."""
-        text, params = spend_query(since=since, until=until, by=by)
-        return [spend_row(row, by=by) for row in await self._database.read(text, params)]
+        return [row for _keys, row in await self.spend_by(since=since, until=until, by=(by,))]
+
+    async def spend_by(
+        self, *, since: datetime, until: datetime | None = None, by: Sequence[SpendBy], provider: str | None = None
+    ) -> list[tuple[tuple[str | None, ...], SpendRow]]:
+        """Return the same by several keys at once, each row with its keys."""
+        text, params = spend_query(since=since, until=until, by=by, provider=provider)
+        return spend_rows(await self._database.read(text, params), by=by)
+
+    async def spreads(self, *, since: datetime) -> list[Spread]:
+        """Return how far apart the least and the most of each provider's days (UTC) lie, from the day of `since` on; settled calls only."""
+        rows = await self._database.read(
+            "SELECT provider, day, SUM(floor_nano), SUM(ceiling_nano) FROM spend_days WHERE day >= ? GROUP BY provider, day",
+            (to_micros(since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)),),
+        )
+        found = cast("list[tuple[str, int, int, int]]", rows)
+        return [Spread(provider, from_micros(day).date(), int(floor), int(ceiling)) for provider, day, floor, ceiling in found]
 
     async def _read(self, text: str, params: tuple[Value, ...]) -> list[LedgerRow]:
         return [LedgerRow.from_row(row) for row in await self._database.read(text, params)]

@@ -53,6 +53,9 @@ class LedgerRow:
     cache_write_1h_tokens: int | None
     reasoning_tokens: int | None
     cost_nano: int | None
+    floor_nano: int | None
+    ceiling_nano: int | None
+    our_cost_nano: int | None
     source: str | None
     price_source: str | None
     price_version: str | None
@@ -101,6 +104,9 @@ class LedgerRow:
                 "estimated_input": self.estimated_input_tokens,
             },
             "cost_usd": usd(self.cost_nano),
+            "cost_floor_usd": usd(self.floor_nano),
+            "cost_ceiling_usd": usd(self.ceiling_nano),
+            "our_cost_usd": usd(self.our_cost_nano),
             "hold_usd": usd(self.hold_nano),
             "source": self.source,
             "price": {"source": self.price_source, "version": self.price_version},
@@ -133,11 +139,15 @@ _CALL_COLUMNS = (
     'request_model, streamed, "user", department, agent, key_id, request_bytes, estimated_input_tokens, hold_nano, holds, instance'
 )
 INSERT_INTENT = f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 25)})"  # noqa: S608 - made of the constants above
-INSERT_REFUSED = f"INSERT INTO calls ({_CALL_COLUMNS}, ended_at, ending, status, source, cost_nano) VALUES ({', '.join('?' * 30)})"  # noqa: S608 - as above
+INSERT_REFUSED = (
+    f"INSERT INTO calls ({_CALL_COLUMNS}, ended_at, ending, status, source, cost_nano, floor_nano, ceiling_nano) "  # noqa: S608 - as above
+    f"VALUES ({', '.join('?' * 32)})"
+)
 SETTLE_CALL = (
     "UPDATE calls SET first_byte_at = ?, ended_at = ?, state = 'settled', ending = ?, response_model = ?, status = ?, response_bytes = ?, "
     "input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?, cache_write_1h_tokens = ?, reasoning_tokens = ?, "
-    "cost_nano = ?, source = ?, price_source = ?, price_version = ?, holds = NULL WHERE id = ? AND state = 'intent'"
+    "cost_nano = ?, floor_nano = ?, ceiling_nano = ?, our_cost_nano = ?, source = ?, price_source = ?, price_version = ?, "
+    "holds = NULL WHERE id = ? AND state = 'intent'"
 )
 
 
@@ -154,7 +164,7 @@ def intent_values(intent: Intent, *, holds: str | None, instance: str) -> tuple[
 
 def refused_values(call: Call, *, rule_id: str | None, status: int, ended_at: datetime, instance: str) -> tuple[Value, ...]:
     """Return the parameters of INSERT_REFUSED."""
-    tail = (None, 0, None, instance, to_micros(ended_at), "refused", status, "none", 0)
+    tail = (None, 0, None, instance, to_micros(ended_at), "refused", status, "none", 0, 0, 0)
     return _call_values(call, state="refused", verdict="block", rule_id=rule_id, tail=tail)
 
 
@@ -176,6 +186,8 @@ def settled_values(settlement: Settlement) -> tuple[Value, ...]:
         usage.cache_write_1h_tokens,
         usage.reasoning_tokens,
         reading.cost_nano,
+        *reading.interval,
+        reading.our_cost_nano,
         reading.source.value,
         reading.price_source,
         reading.price_version,

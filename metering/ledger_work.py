@@ -12,6 +12,7 @@ import orjson
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.ledger_rows import INSERT_INTENT, SETTLE_CALL, intent_values, settled_values
 from metering.periods import Period
+from metering.rollups import ADD_SPEND, added
 from storage.database import Many, Sql, Value, Work
 
 _ADD_PERIOD = (
@@ -40,6 +41,14 @@ class PlacedHold:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCall:
+    """What a call that is under way holds."""
+
+    placed: tuple[PlacedHold, ...]
+    hold_nano: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """An intent that waits for its answer."""
 
@@ -54,6 +63,8 @@ class Release:
     settlement: Settlement
     placed: tuple[PlacedHold, ...]
     charges: tuple[tuple[int, str], ...]
+    hold_nano: int = 0
+    """The dearest that the call could cost, as its intent says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +111,7 @@ def _settle(run: _Run) -> Work[list[Settled]]:
     running = yield from _apply(releases)
     settled = [Settled(release.settlement, tuple(_moves(run, release, running))) for release in releases]
     yield Many(SETTLE_CALL, [settled_values(release.settlement) for release in releases])
+    yield Many(ADD_SPEND, added((release.settlement.call, release.settlement.reading, release.hold_nano) for release in releases))
     return settled
 
 

@@ -16,9 +16,9 @@ class Source(StrEnum):
     ESTIMATED = "estimated"
     """No usage came (a stream broken off, none asked for): counted from what passed."""
     BILLED_UNSEEN = "billed_unseen"
-    """Probably charged, nothing seen: an abort before the first byte, `unknown` after a crash. The amount is the hold."""
+    """Probably charged, nothing seen: an abort before the first byte, `unknown` after a crash. The most is the hold."""
     UNPRICED = "unpriced"
-    """Usage is known, the price is not."""
+    """Usage is known, the price is not. The most is the hold."""
     UNMETERED = "unmetered"
     """A format that is not read: neither is known."""
     NONE = "none"
@@ -44,12 +44,27 @@ class ReplyFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The priced entry of one call. `cost_nano` is nano-dollars, None when unknown."""
+    """The priced entry of one call: what it cost at least, probably and at most, in nano-dollars; None is unknown."""
 
     source: Source
     usage: Usage = NO_USAGE
     model: str | None = None
     cost_nano: int | None = None
+    floor_nano: int | None = None
+    """What was certainly consumed, where that is not the cost itself."""
+    ceiling_nano: int | None = None
+    """What cannot be exceeded, where that is not the cost itself."""
+    our_cost_nano: int | None = None
+    """What our price table makes of the usage, beside a cost that the provider reported."""
     price_source: str | None = None
     """`genai-prices`, `override` or `provider`."""
     price_version: str | None = None
+
+    @property
+    def interval(self) -> tuple[int | None, int | None]:
+        """The least and the most that the call cost; both are the cost where that is known to the point."""
+        if self.source is Source.NONE:
+            return 0, 0
+        floor = self.cost_nano if self.floor_nano is None else self.floor_nano
+        ceiling = self.cost_nano if self.ceiling_nano is None else self.ceiling_nano
+        return floor, ceiling

@@ -4,12 +4,14 @@ import json
 from collections.abc import Collection
 
 from metering.ledger_work import ADD_HISTORY
+from metering.rollups import ADD_ROW
 from storage.database import Many, Sql, Value, Work
 
 _OPEN = "SELECT id, holds FROM calls WHERE state = 'intent'"
 _CHARGE = "UPDATE budget_periods SET spent = spent + ?, held = held - ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
 _UNKNOWN = (
-    "UPDATE calls SET state = 'unknown', ending = 'unknown', source = 'billed_unseen', holds = NULL WHERE id = ? AND state = 'intent'"
+    "UPDATE calls SET state = 'unknown', ending = 'unknown', source = 'billed_unseen', floor_nano = 0, ceiling_nano = hold_nano, "
+    "holds = NULL WHERE id = ? AND state = 'intent'"
 )
 
 
@@ -24,4 +26,5 @@ def recovery_work(*, at: int, alive: Collection[str]) -> Work[int]:
             history.append((at, call_id, budget_id, starts_at, "charge_unknown", amount, *rows[0], limit))
     yield Many(ADD_HISTORY, history)
     yield Many(_UNKNOWN, [(call_id,) for call_id, _holds in left])
+    yield Many(ADD_ROW, [(call_id,) for call_id, _holds in left])
     return len(left)

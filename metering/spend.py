@@ -1,26 +1,37 @@
-"""What was spent by what, with the unknown apart."""
+"""What was spent by what: the hourly sums, the rows where a span begins or ends inside an hour, and what is still open."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
 from metering.ledger_rows import Json, usd
+from metering.rollups import HOUR_MICROS, KEYS, ROW_KEYS, ROW_SUMS, SUMS
 from storage.database import Value
 from storage.ids import first_id
 from storage.times import from_micros, to_micros
 
-type SpendBy = Literal["day", "provider", "model", "user", "service", "department"]
+type SpendBy = Literal["day", "provider", "model", "user", "service", "department", "source"]
+
+SPEND_BY: tuple[SpendBy, ...] = ("day", "provider", "model", "user", "service", "department", "source")
 
 _DAY_MICROS = 86_400_000_000
-_KEYS: dict[SpendBy, str] = {
-    "day": f"started_at - started_at % {_DAY_MICROS}",
+_FOR_EVER = 1 << 62
+_ID_SLACK = timedelta(minutes=2)
+"""An id may be made up to a minute off its moment."""
+_GROUPS: dict[SpendBy, str] = {
+    "day": f"moment - moment % {_DAY_MICROS}",
     "provider": "provider",
-    "model": "COALESCE(response_model, request_model)",
+    "model": "model",
     "user": '"user"',
     "service": "service",
     "department": "department",
+    "source": "source",
 }
-_UNKNOWN = "cost_nano IS NULL AND COALESCE(source, '') <> 'none'"
+_HOURS = f"SELECT hour AS moment, {', '.join((*KEYS, *SUMS))} FROM spend_hours WHERE hour >= ? AND hour < ?"  # noqa: S608 - constants alone
+_ROWS = f"SELECT started_at AS moment, {ROW_KEYS}, {ROW_SUMS} FROM calls"  # noqa: S608 - as above
+_EDGE = f"{_ROWS} WHERE id >= ? AND id < ? AND started_at >= ? AND started_at < ? AND state <> 'intent'"
+_OPEN = f"{_ROWS} WHERE state = 'intent' AND started_at >= ? AND started_at < ?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,10 @@ class SpendRow:
     """Calls that were sent."""
     refused_calls: int
     cost_nano: int
+    floor_nano: int
+    """What they cost at least."""
+    ceiling_nano: int
+    """What they cost at most."""
     unknown_calls: int
     unknown_hold_nano: int
     """What the calls of unknown cost may have come to at most."""
@@ -48,6 +63,8 @@ class SpendRow:
             "calls": self.calls,
             "refused_calls": self.refused_calls,
             "cost_usd": usd(self.cost_nano),
+            "cost_floor_usd": usd(self.floor_nano),
+            "cost_ceiling_usd": usd(self.ceiling_nano),
             "unknown_cost": {"calls": self.unknown_calls, "at_most_usd": usd(self.unknown_hold_nano)},
             "tokens": {
                 "input": self.input_tokens,
@@ -58,37 +75,44 @@ class SpendRow:
         }
 
 
-def spend_query(*, since: datetime, until: datetime | None, by: SpendBy) -> tuple[str, tuple[Value, ...]]:
-    """Return the statement, for readers that have no Database (the command line beside a running gateway)."""
-    key = _KEYS[by]
-    bounds = "id >= ? AND started_at >= ?" if until is None else "id >= ? AND started_at >= ? AND started_at < ?"
+def spend_query(
+    *, since: datetime, until: datetime | None, by: Sequence[SpendBy], provider: str | None = None
+) -> tuple[str, tuple[Value, ...]]:
+    """Return the statement that sums calls that began from `since` to before `until` by the keys, days first or the dearest first."""
+    start, end = to_micros(since), _FOR_EVER if until is None else to_micros(until)
+    first, last = -(-start // HOUR_MICROS) * HOUR_MICROS, end if until is None else end // HOUR_MICROS * HOUR_MICROS
+    edges = [(start, end)] if first >= last else [(a, b) for a, b in ((start, first), (last, end)) if a < b]
+    parts, params = [_OPEN], [start, end]
+    if first < last:
+        parts.append(_HOURS)
+        params += [first, last]
+    bound: list[Value] = [*params]
+    for begin, close in edges:
+        parts.append(_EDGE)
+        bound += [first_id(from_micros(begin)), first_id(from_micros(close) + _ID_SLACK), begin, close]
+    where = "" if provider is None else "WHERE provider = ? "
+    keys = ", ".join(_GROUPS[each] for each in by)
+    numbers = ", ".join(map(str, range(1, len(by) + 1)))
+    cost, calls = len(by) + 3, len(by) + 1
+    order = numbers if by[0] == "day" else f"{cost} DESC, {calls} DESC, {numbers}"
+    sums = ", ".join(f"SUM({name})" for name in SUMS)
     # Made of the constants of this module alone; what comes from outside is bound.
-    text = (
-        f"SELECT {key}, SUM(CASE WHEN state = 'refused' THEN 0 ELSE 1 END), SUM(CASE WHEN state = 'refused' THEN 1 ELSE 0 END), "  # noqa: S608
-        "COALESCE(SUM(cost_nano), 0), "
-        f"SUM(CASE WHEN {_UNKNOWN} THEN 1 ELSE 0 END), SUM(CASE WHEN {_UNKNOWN} THEN hold_nano ELSE 0 END), "
-        "COALESCE(SUM(input_tokens), 0), COALESCE(SUM(output_tokens), 0), "
-        "COALESCE(SUM(cache_read_tokens), 0), COALESCE(SUM(cache_write_tokens), 0) "
-        f"FROM calls WHERE {bounds} GROUP BY 1 ORDER BY {'1' if by == 'day' else '4 DESC, 2 DESC, 1'}"
-    )
-    params = (first_id(since), to_micros(since))
-    return text, params if until is None else (*params, to_micros(until))
+    text = f"SELECT {keys}, {sums} FROM ({' UNION ALL '.join(parts)}) AS spent {where}GROUP BY {numbers} ORDER BY {order}"  # noqa: S608
+    return text, tuple(bound if provider is None else [*bound, provider])
 
 
-def spend_row(row: tuple[Value, ...], *, by: SpendBy) -> SpendRow:
-    """Return one row of `spend_query`."""
-    key, calls, refused, cost, unknown, unknown_hold, *tokens = cast("tuple[Any, ...]", row)
+def spend_rows(rows: Sequence[tuple[Value, ...]], *, by: Sequence[SpendBy]) -> list[tuple[tuple[str | None, ...], SpendRow]]:
+    """Return the keys and the sums of each row of `spend_query`; the key of the sums is the first."""
+    found: list[tuple[tuple[str | None, ...], SpendRow]] = []
+    for row in rows:
+        values = cast("tuple[Any, ...]", row)
+        keys = tuple(_shown(value, each) for value, each in zip(values, by, strict=False))
+        amounts: dict[str, int] = dict(zip(SUMS, values[len(by) :], strict=True))
+        found.append((keys, SpendRow(key=keys[0], **amounts)))
+    return found
+
+
+def _shown(value: Any, by: SpendBy) -> str | None:  # noqa: ANN401 - a value of the store
     if by == "day":
-        key = from_micros(key).astimezone(UTC).date().isoformat()
-    return SpendRow(
-        key=key,
-        calls=calls,
-        refused_calls=refused,
-        cost_nano=cost,
-        unknown_calls=unknown,
-        unknown_hold_nano=unknown_hold,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        cache_read_tokens=tokens[2],
-        cache_write_tokens=tokens[3],
-    )
+        return from_micros(value).astimezone(UTC).date().isoformat()
+    return value or None

@@ -44,6 +44,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             cache_write_1h_tokens BIGINT,
             reasoning_tokens BIGINT,
             cost_nano BIGINT,
+            floor_nano BIGINT,
+            ceiling_nano BIGINT,
+            our_cost_nano BIGINT,
             source TEXT,
             price_source TEXT,
             price_version TEXT,
@@ -54,6 +57,36 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # No index on started_at: ids are ordered by time. `holds` (JSON) is what an open call holds of budgets, NULL once it is settled.
         # Each index more is a page more in every commit.
         "CREATE INDEX calls_open ON calls (state) WHERE state = 'intent'",
+        # --- rollups: what each hour's calls came to, by all that spending is asked by. They outlive the calls; '' is "none" ------
+        """CREATE TABLE spend_hours (
+            hour BIGINT NOT NULL,
+            provider TEXT NOT NULL,
+            model TEXT NOT NULL,
+            service TEXT NOT NULL,
+            "user" TEXT NOT NULL,
+            department TEXT NOT NULL,
+            source TEXT NOT NULL,
+            calls BIGINT NOT NULL,
+            refused_calls BIGINT NOT NULL,
+            cost_nano BIGINT NOT NULL,
+            floor_nano BIGINT NOT NULL,
+            ceiling_nano BIGINT NOT NULL,
+            unknown_calls BIGINT NOT NULL,
+            unknown_hold_nano BIGINT NOT NULL,
+            input_tokens BIGINT NOT NULL,
+            output_tokens BIGINT NOT NULL,
+            cache_read_tokens BIGINT NOT NULL,
+            cache_write_tokens BIGINT NOT NULL,
+            PRIMARY KEY (hour, provider, model, service, "user", department, source)
+        )""",
+        # The days are a view: they cannot differ from their hours.
+        """CREATE VIEW spend_days AS
+            SELECT hour - hour % 86400000000 AS day, provider, model, service, "user", department, source,
+                SUM(calls) AS calls, SUM(refused_calls) AS refused_calls, SUM(cost_nano) AS cost_nano, SUM(floor_nano) AS floor_nano,
+                SUM(ceiling_nano) AS ceiling_nano, SUM(unknown_calls) AS unknown_calls, SUM(unknown_hold_nano) AS unknown_hold_nano,
+                SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens,
+                SUM(cache_read_tokens) AS cache_read_tokens, SUM(cache_write_tokens) AS cache_write_tokens
+            FROM spend_hours GROUP BY 1, provider, model, service, "user", department, source""",
         # --- budgets: what is spent and held in each period, and every step that led there ---------------------------
         """CREATE TABLE budget_periods (
             budget_id TEXT NOT NULL,

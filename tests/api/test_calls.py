@@ -178,6 +178,8 @@ async def test_spend_adds_what_is_known_and_counts_what_is_not(gateway: Any, tok
         "calls": 3,
         "refused_calls": 0,
         "cost_usd": "1.5",
+        "cost_floor_usd": "1.5",
+        "cost_ceiling_usd": "3.5",
         "unknown_cost": {"calls": 1, "at_most_usd": "2"},
         "tokens": {"input": 30, "output": 15, "cache_read": 0, "cache_write": 0},
     }

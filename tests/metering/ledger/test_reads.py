@@ -93,6 +93,8 @@ async def test_spending_is_known_cost_with_the_unknown_apart(filled: Any) -> Non
         "calls": 4,
         "refused_calls": 1,
         "cost_usd": "0.0000001",
+        "cost_floor_usd": "0.0000001",
+        "cost_ceiling_usd": "0.0000002",
         "unknown_cost": {"calls": 1, "at_most_usd": "0.0000001"},
         "tokens": {"input": 30, "output": 11, "cache_read": 2, "cache_write": 4},
     }
