@@ -8,6 +8,7 @@ https://smithy.io/2.0/aws/amazon-eventstream.html
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from zlib import crc32
 
 MAX_MESSAGE = 24 << 20
@@ -20,6 +21,8 @@ _OVERHEAD = _PRELUDE.size + _CRC.size
 _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 """Type of a header's value → its length: true, false, byte, short, integer, long, timestamp, UUID. Texts (7) and bytes (6) say theirs."""
 _TEXT = 7
+_USUAL = 256
+"""Bytes of headers that are remembered: all events of a kind have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,17 @@ class MessageSplitter:
             return None
         payload_at = _PRELUDE.size + _PRELUDE.unpack_from(whole)[1]
         try:
-            headers = _headers(whole[_PRELUDE.size : payload_at])
+            block = whole[_PRELUDE.size : payload_at]
+            headers = _usual_headers(block) if len(block) <= _USUAL else _headers(block)
         except (IndexError, KeyError, UnicodeDecodeError):
             self._fail("the headers of a message cannot be read")
             return None
         return Message(headers, whole[payload_at:end])
+
+
+@lru_cache(maxsize=64)
+def _usual_headers(data: bytes) -> Mapping[str, str]:
+    return _headers(data)
 
 
 def _headers(data: bytes) -> dict[str, str]:
