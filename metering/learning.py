@@ -21,6 +21,8 @@ type Clock = Callable[[], datetime]
 _FIRST = 30
 """Reports of a model that are all learned from; after them one in `_EVERY`."""
 _EVERY = 16
+_LONG = 8 << 10
+"""Characters; a prompt of twice as many is learned from half as often."""
 _WAITING = 64
 """Prompts that may wait to be counted; more are passed over."""
 _LONGEST = 256 << 10
@@ -77,7 +79,9 @@ class Learner:
         heard = self._heard[key] = self._heard.get(key, -1) + 1
         if len(self._heard) > _WAITING * _EVERY:
             self._heard.popitem(last=False)
-        if (heard < _FIRST or heard % _EVERY == 0) and len(self._reports) < _WAITING:
+        # A long prompt takes as much longer to count as it teaches nothing more: the longer, the rarer.
+        every = _EVERY * (1 + call.prompt.chars // _LONG)
+        if (heard < _FIRST or heard % every == 0) and len(self._reports) < _WAITING:
             self._reports.append(_Report(call, tokens))
             self._wake.set()
 
