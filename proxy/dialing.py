@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from mitmproxy import http
 from mitmproxy.net.server_spec import ServerSpec
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from metering.providers.catalog import CANARY_HOST, PROBE_HOST, provider_of_host
+from proxy.addresses import host_and_port, proxy_address
 from proxy.targets import Targets, literal
 
 _OWN_HOSTS = frozenset({CANARY_HOST, PROBE_HOST})
@@ -20,7 +21,7 @@ class Dialing:
     def __init__(
         self, *, resolve: Mapping[str, str], intercept_hosts: tuple[str, ...], upstream_proxy: str | None, targets: Targets
     ) -> None:
-        self._resolve = {host.lower(): _address(host, value) for host, value in resolve.items()}
+        self._resolve = {host.lower(): host_and_port(value) for host, value in resolve.items()}
         self._intercept_hosts = intercept_hosts
         self._targets = targets
         self.via, self._proxy_authorization = _proxy(upstream_proxy)
@@ -81,25 +82,11 @@ class Dialing:
             flow.request.headers["Proxy-Authorization"] = self._proxy_authorization
 
 
-def _address(host: str, value: str) -> tuple[str, int]:
-    name, colon, port = value.rpartition(":")
-    if not colon or not port.isdecimal() or not name:
-        raise ValueError(f"proxy.resolve: {host}: {value!r} is no address with a port; write for example '127.0.0.1:8443'")
-    return name.strip("[]"), int(port)
-
-
 def _proxy(url: str | None) -> tuple[ServerSpec | None, str | None]:
     if url is None:
         return None, None
-    parts = urlsplit(url if "//" in url else f"http://{url}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(
-            f"proxy.upstream_proxy: {parts.hostname or 'this'!r} is no proxy; write for example 'http://proxy.example.com:3128'"
-        )
-    spec: ServerSpec = (
-        "https" if parts.scheme == "https" else "http",
-        (parts.hostname, parts.port or (443 if parts.scheme == "https" else 3128)),
-    )
+    parts, port = proxy_address(url)
+    spec: ServerSpec = ("https" if parts.scheme == "https" else "http", (parts.hostname or "", port))
     if parts.username is None:
         return spec, None
     credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()

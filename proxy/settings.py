@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from metering.settings import Section
 from metering.units import ByteSize
+from proxy.addresses import Address, ProxyUrl, UpstreamUrl
 
 
 class BodyLimits(Section):
@@ -22,16 +23,16 @@ class ProxySettings(Section):
 
     listen: str = "127.0.0.1:8080"
     base_url_listen: str = "127.0.0.1:8081"
-    upstreams: Mapping[str, str] = {}
+    upstreams: Mapping[str, UpstreamUrl] = {}
     """base-URL prefix → URL; adds or replaces (`ollama: http://127.0.0.1:11434`)."""
-    resolve: Mapping[str, str] = {}
+    resolve: Mapping[str, Address] = {}
     """host → address:port, like `curl --resolve` (private endpoints, tests). `*` answers for every provider host."""
     intercept_hosts: tuple[str, ...] = ()
     """Globs, beyond the built-in provider hosts."""
     unknown_hosts: Literal["tunnel", "refuse"] = "tunnel"
     unknown_formats: Literal["pass", "refuse"] = "pass"
     on_error: Literal["closed", "open"] = "closed"
-    upstream_proxy: str | None = None
+    upstream_proxy: ProxyUrl | None = None
     upstream_ca: Path | None = None
     """An extra CA file for upstream TLS."""
     body_limits: BodyLimits = BodyLimits()

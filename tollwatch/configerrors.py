@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 
 from tollwatch.rawconfig import KeyPath, RawConfig, dotted, suggestion
 
+_SECRET_LENGTH = 4
+"""A shorter one is also part of common words; it is masked where it stands in quotes."""
 _RANK = {"extra_forbidden": 0, "value_error": 1, "missing": 2}
 _SHAPES = {
     "string_type": "is not text; put it in quotes",
@@ -115,9 +117,19 @@ def _sentence(path: KeyPath, detail: ErrorDetails, raw: RawConfig, model: type[B
     if kind == "missing":
         return f"{name} is missing; add it"
     if kind == "value_error":
-        return f"{name}: {detail['msg'].removeprefix('Value error, ')}"
-    shown = raw.origins[path] if raw.origins.get(path, "").startswith("${") else repr(detail["input"])
-    return f"{name}: {_cut(shown)} {_wrong(detail)}"
+        return f"{name}: {_without_secrets(detail['msg'].removeprefix('Value error, '), raw)}"
+    return f"{name}: {_cut(raw.references.get(path) or repr(detail['input']))} {_wrong(detail)}"
+
+
+def _without_secrets(message: str, raw: RawConfig) -> str:
+    """Return what a validator says, with each value that a `${…}` stood for put back to the reference."""
+    for path, reference in raw.references.items():
+        value: Any = raw.values
+        for key in path:
+            value = value[key]
+        message = message.replace(repr(value), reference)
+        message = message.replace(value, reference) if len(value) >= _SECRET_LENGTH else message
+    return message
 
 
 def _wrong(detail: ErrorDetails) -> str:

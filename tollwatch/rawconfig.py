@@ -35,7 +35,9 @@ class RawConfig:
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     lines: dict[KeyPath, int] = field(default_factory=dict[KeyPath, int])
     origins: dict[KeyPath, str] = field(default_factory=dict[KeyPath, str])
-    """Where a value that is not in the file is from: the variable, or the `${…}` it stood for (so that no secret is printed)."""
+    """The variable that set a value."""
+    references: dict[KeyPath, str] = field(default_factory=dict[KeyPath, str])
+    """What a value was before its `${…}` were put in: this is printed, since what they stand for may be a secret."""
 
     def get(self, *keys: str, default: str) -> str:
         """Return the text at `keys`, or the default where the config says nothing (or something that validation will refuse)."""
@@ -52,7 +54,7 @@ class RawConfig:
     def where(self, path: KeyPath) -> str:
         """Return how to find a key: `config.yaml:12`, the variable that set it, or just the file."""
         for length in range(len(path), 0, -1):
-            if (origin := self.origins.get(path[:length])) and not origin.startswith("${"):
+            if origin := self.origins.get(path[:length]):
                 return origin
             if line := self.lines.get(path[:length]):
                 return f"{self.path}:{line}"
@@ -137,7 +139,10 @@ def _value(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPa
         return _mapping(raw, loader, node, path)
     if isinstance(node, yaml.SequenceNode):
         return [_value(raw, loader, child, (*path, index)) for index, child in enumerate(node.value)]
-    return loader.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # the same
+    try:
+        return loader.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]  # the same
+    except (ValueError, OverflowError):
+        return node.value  # a date of month 13, say: it stays text, which validation names
 
 
 def _mapping(raw: RawConfig, loader: yaml.SafeLoader, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
@@ -193,7 +198,7 @@ def _substituted(raw: RawConfig, value: Any, path: KeyPath, environ: Mapping[str
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{raw.where(path)}: {dotted(path)} names the file {name}, which cannot be read: {error}") from error
 
-    raw.origins.setdefault(path, value)
+    raw.references[path] = value
     return _REFERENCE.sub(put_in, value)
 
 

@@ -56,12 +56,6 @@ async def test_an_extra_authority_that_cannot_be_read_is_told(open_house: Any, t
         await open_house(proxy={"upstream_ca": tmp_path / "nothing.pem"})
 
 
-@pytest.mark.parametrize(("key", "value"), [("resolve", {"a.example": "nothing"}), ("upstream_proxy", "ftp://x")])
-async def test_an_address_in_the_config_that_is_none_is_told(open_house: Any, key: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"proxy\.{key}"):
-        await open_house(proxy={key: value})
-
-
 async def test_it_starts_again_after_a_stop(open_house: Any) -> None:
     first = await open_house()
     await first.proxy.stop(grace=timedelta(0))

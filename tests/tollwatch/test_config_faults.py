@@ -30,6 +30,15 @@ RULE = "- {id: A, title: B, action: block, match: "
         ("api: {listen: '3100'}", ":1: api: listen: '3100' is not an address to listen on: write host:port, for example '127.0.0.1:8080'"),
         ("proxy: {listen: '127.0.0.1:3100'}", "must differ, but 127.0.0.1:3100 stands for more than one"),
         ("proxy: 5", ":1: proxy: 5 is not a section; write its keys on the lines below, or {key: value}"),
+        ("proxy:\n  upstreams:\n    x: ftp://a", ":3: proxy.upstreams.x: 'ftp://a' is no http or https URL of a server; write for example"),
+        ("proxy: {upstreams: {x: 'http://a:b@c'}}", ":1: proxy.upstreams.x: 'http://…@c' is no http or https URL"),
+        ("proxy: {upstreams: {x: 'http://a:99999'}}", ":1: proxy.upstreams.x: 'http://a:99999' is no http or https URL"),
+        ("proxy:\n  resolve:\n    a.example: foo", ":3: proxy.resolve.a.example: 'foo' is no address with a port; write for example"),
+        ("proxy: {resolve: {'*': '127.0.0.1:0'}}", ":1: proxy.resolve.*: '127.0.0.1:0' is no address with a port"),
+        ("proxy: {upstream_proxy: 'socks5://u:p@a:1'}", ":1: proxy.upstream_proxy: 'socks5://…@a:1' is no proxy; write for example"),
+        ("users: [{name: a, last_day: 2026-13-45}]", ":1: users.0.last_day: '2026-13-45' is not a date; write 2026-12-31"),
+        ("version: !!int x", ":1: version: 'x' is not one of 1"),
+        ("version: !!python/name:os.system x", ":1: not valid YAML: could not determine a constructor"),
         ("rules: 5", ":1: rules: 5 is not a list; write [a, b] or lines that begin with '- '"),
         ("detectors: {prompt_size: {max_tokens: 0}}", ":1: detectors.prompt_size.max_tokens: 0 is too small; at least 1"),
         ("detectors: {prompt_size: {max_tokens: many}}", ":1: detectors.prompt_size.max_tokens: 'many' is not a whole number"),
@@ -68,8 +77,17 @@ def test_all_faults_are_told_in_the_order_of_the_file(write_config: Callable[[st
     assert [line.split(": ")[0].rpartition(":")[2] for line in str(caught.value).splitlines()] == ["1", "2", "3"]
 
 
-def test_a_value_from_a_reference_is_never_shown(write_config: Callable[[str], Path]) -> None:
-    path = write_config("organization: {id: '${env:SECRET}'}")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "organization: {id: '${env:SECRET}'}",
+        "budgets: [{name: a, limit: '${env:SECRET}'}]",
+        "api: {listen: '${env:SECRET}'}",
+        "proxy: {upstream_proxy: 'socks5://${env:SECRET}'}",
+    ],
+)
+def test_a_value_from_a_reference_is_never_shown(text: str, write_config: Callable[[str], Path]) -> None:
+    path = write_config(text)
 
     with pytest.raises(ConfigError) as caught:
         load_config(path, {"SECRET": "hunter2-hunter2"})
