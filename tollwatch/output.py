@@ -26,6 +26,11 @@ def printable(value: object) -> str:
     return "".join("\ufffd" if unicodedata.category(sign) in {"Cc", "Cf", "Zl", "Zp"} else sign for sign in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 call` or `2 calls`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def json_lines(items: Iterable[Mapping[str, object]]) -> None:
     """Print one JSON object a line."""
     for item in items:

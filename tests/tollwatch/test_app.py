@@ -191,7 +191,7 @@ def test_what_a_crash_left_open_is_told(run: Callable[..., Any], tmp_path: Path)
 
     _, out, _, _ = run(lambda _gateway: None)
 
-    assert "1 calls were open when the last run ended" in out
+    assert "1 call left open by the last run" in out
 
 
 def _reopen_one_call(database: Path) -> None:

@@ -1,11 +1,12 @@
 """`alerts ls|show|ack|resolve|dismiss`."""
 
 import asyncio
+import json
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
-from alerting.alert import Alert
+from alerting.alert import Alert, HistoryEntry
 from alerting.book import AlertBook
 from alerting.finding import AlertKind
 from storage.database import StoreError
@@ -16,6 +17,9 @@ from tollwatch.exits import CommandError, Exit
 from tollwatch.output import json_lines, json_value, line, note, printable, table
 from tollwatch.rawconfig import suggestion
 from tollwatch.store import beside, now
+
+_WIDTH = 17
+"""The longest name of a field, and one more."""
 
 
 def ls(arguments: Namespace) -> int:
@@ -57,9 +61,18 @@ def show(arguments: Namespace) -> int:
     if arguments.json:
         json_value(shown)
         return Exit.OK
-    for key, value in shown.items():
-        line(f"{key}: {printable(value)}")
+    for key, value in as_json(alert).items():
+        line(f"{key:<{_WIDTH}} {printable(json.dumps(value) if isinstance(value, dict | list | tuple) else value)}".rstrip())
+    for index, entry in enumerate(history):
+        line(f"{'' if index else 'history':<{_WIDTH}} {printable(_told(entry))}")
     return Exit.OK
+
+
+def _told(entry: HistoryEntry) -> str:
+    """Return one change of an alert as a person reads it."""
+    where = f" ({entry.feed})" if entry.feed else ""
+    note_of_it = f": {entry.note}" if entry.note else ""
+    return f"{entry.at.isoformat()} {entry.action} by {entry.actor}{where}{note_of_it}"
 
 
 def ack(arguments: Namespace) -> int:

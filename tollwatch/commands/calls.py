@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from metering.ledger import Ledger
 from metering.ledger_rows import LedgerRow
+from metering.reading import Source
 from metering.units import dollars, parse_span
 from storage.database import StoreError
 from tollwatch.config import load_config
@@ -80,7 +81,8 @@ async def _follow(book: Ledger, *, json_output: bool, count: int | None) -> None
 
 
 def _cells(row: LedgerRow) -> list[object]:
-    cost = "?" if row.cost_nano is None else dollars(row.cost_nano)
+    unknown = "" if row.source == Source.NONE else "?"
+    cost = unknown if row.cost_nano is None else dollars(row.cost_nano)
     at = row.started_at.astimezone().strftime("%m-%d %H:%M:%S")
     model = row.response_model or row.request_model
     return [

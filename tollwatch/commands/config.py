@@ -12,11 +12,11 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import PlainValidatorFunctionSchema
 
 from metering.units import NANO, Limit
-from tollwatch.config import Config, load_config, validate
+from tollwatch.config import Config, validate
 from tollwatch.configerrors import fields_at, section_keys
 from tollwatch.exits import CommandError, Exit
-from tollwatch.output import json_value, line
-from tollwatch.rawconfig import dotted, read_config, suggestion
+from tollwatch.output import counted, json_value, line
+from tollwatch.rawconfig import RawConfig, dotted, read_config, suggestion
 from tollwatch.reference import explanation
 
 
@@ -30,10 +30,7 @@ class _Schema(GenerateJsonSchema):
 def show(arguments: Namespace) -> int:
     """Print the config in force."""
     raw = read_config(arguments.config)
-    shown = _plain(validate(raw))
-    for path, origin in raw.origins.items():
-        if origin.startswith("${"):
-            _put(shown, path, origin)  # what stands behind a reference may be a secret
+    shown = _shown(raw)
     if arguments.json:
         json_value(shown)
         return Exit.OK
@@ -42,8 +39,11 @@ def show(arguments: Namespace) -> int:
     return Exit.OK
 
 
-def _plain(config: Config) -> dict[str, Any]:
-    return cast("dict[str, Any]", _written(config))
+def _shown(raw: RawConfig) -> dict[str, Any]:
+    plain = cast("dict[str, Any]", _written(validate(raw)))
+    for path, reference in raw.references.items():
+        _put(plain, path, reference)  # what stands behind a reference may be a secret
+    return plain
 
 
 def _written(value: object) -> object:
@@ -84,7 +84,7 @@ def validate_command(arguments: Namespace) -> int:
         json_value({"valid": True, "file": str(raw.path) if raw.path else None})
         return Exit.OK
     name = raw.path or "No config file (all defaults)"
-    line(f"{name}: valid; mode {config.mode}, {len(config.rules)} rules, {len(config.budgets)} budgets")
+    line(f"{name}: valid; mode {config.mode}, {counted(len(config.rules), 'rule')}, {counted(len(config.budgets), 'budget')}")
     return Exit.OK
 
 
@@ -102,7 +102,7 @@ def explain(arguments: Namespace) -> int:
         near = list(fields_at(Config, path[:-1]))
         hint = suggestion(path[-1], near) if near else suggestion(dotted(path), list(known))
         raise CommandError(f"There is no key {arguments.key}{hint}", Exit.USAGE)
-    now = _at(_plain(load_config(arguments.config)), path)
+    now = _at(_shown(read_config(arguments.config)), path)
     text = explanation(path)
     if arguments.json:
         json_value({"key": dotted(path), "now": now, "explanation": text})

@@ -16,7 +16,7 @@ from tollwatch.commands.writing import write
 from tollwatch.config import Config, load_config
 from tollwatch.exits import CommandError, Exit
 from tollwatch.first_start import FirstStartError
-from tollwatch.output import line
+from tollwatch.output import counted, line
 from tollwatch.ownership import conflict
 
 
@@ -56,7 +56,7 @@ def _announce(running: Running) -> None:
     line(f"  API            http://{running.api}")
     line(f"  data           {running.config.data_dir}")
     if running.recovered:
-        line(f"  {running.recovered} calls were open when the last run ended: charged at their holds, shown as unknown")
+        line(f"  {counted(running.recovered, 'call')} left open by the last run: charged at the hold, shown as unknown")
     if code := running.installation.setup_code:
         line(f"  setup code     {code}  (sets the password of the API, once)")
     line("Next, in another terminal:")

@@ -7,7 +7,7 @@ from metering.spend import SpendBy
 from metering.units import dollars
 from tollwatch.commands.calls import asked, ledger
 from tollwatch.exits import Exit
-from tollwatch.output import json_lines, line, table
+from tollwatch.output import counted, json_lines, line, table
 from tollwatch.store import now
 
 
@@ -35,7 +35,7 @@ def spend(arguments: Namespace) -> int:
     heads = [by.upper(), "COST", "CALLS", "REFUSED", "IN", "OUT", "OF UNKNOWN COST"]
     table(heads, cells, right=frozenset(heads[1:6]))
     unknown = sum(row.unknown_calls for row in rows)
-    beside = f", and {unknown} calls of unknown cost" if unknown else ""
+    beside = f", and {counted(unknown, 'call')} of unknown cost" if unknown else ""
     line(f"{dollars(sum(row.cost_nano for row in rows))} since {since:%Y-%m-%d} UTC{beside}")
     return Exit.OK
 

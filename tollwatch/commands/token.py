@@ -5,6 +5,7 @@ from argparse import Namespace
 from datetime import timedelta
 from typing import cast
 
+from api.scopes import parse_scopes
 from api.tokens import Tokens
 from metering.units import parse_span
 from storage.database import StoreError
@@ -21,9 +22,12 @@ def create(arguments: Namespace) -> int:
         end = now() + cast("timedelta", parse_span(arguments.expires)) if arguments.expires else None
     except ValueError as error:
         raise CommandError(f"--expires: {error}", Exit.USAGE) from error
-    made = write(
-        arguments, "token.create", name=arguments.name, scopes=",".join(arguments.scope), expires_at=end.isoformat() if end else None
-    )
+    scopes = ",".join(arguments.scope)
+    try:
+        parse_scopes(scopes)
+    except ValueError as error:
+        raise CommandError(f"--scope: {error}", Exit.USAGE) from error
+    made = write(arguments, "token.create", name=arguments.name, scopes=scopes, expires_at=end.isoformat() if end else None)
     if arguments.json:
         json_value(made)
         return Exit.OK
