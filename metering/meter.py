@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from metering.call import Call, Consumption, Ending, Reply
+from metering.call import Call, Consumption, Ending, Endpoint, Reply
+from metering.marks import regional_mark
 from metering.prices import PriceBook
 from metering.providers import FORMATS, HeaderedFormat, ReplyReader
 from metering.reading import Reading, ReplyFacts, Source
@@ -13,6 +14,8 @@ from metering.usage import NO_USAGE, Usage
 
 _UNSENT = frozenset({Ending.REFUSED, Ending.FAILED, Ending.UPSTREAM_UNREACHABLE})
 """Endings of calls that no provider has seen."""
+
+_MEDIA = frozenset({Endpoint.IMAGES, Endpoint.AUDIO})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,8 @@ class Meter:
             input_tokens=input_tokens,
             at=call.started_at,
             service_tier=call.service_tier,
+            media=bool(call.prompt.media) or call.endpoint in _MEDIA,
+            mark=regional_mark(call, call.model),
         )
         return Quote(
             input_tokens=input_tokens,
@@ -92,7 +97,8 @@ class Meter:
         tier = facts.service_tier or call.service_tier
         model = facts.model or call.model
         for name in _names(call, model):
-            price = self._prices.price(provider=call.provider, model=name, usage=usage, at=call.started_at, service_tier=tier)
+            mark = regional_mark(call, name)
+            price = self._prices.price(provider=call.provider, model=name, usage=usage, at=call.started_at, service_tier=tier, mark=mark)
             if price is not None:
                 return Reading(
                     source=source,

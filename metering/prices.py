@@ -1,22 +1,44 @@
 """What usage costs: the price tables of genai-prices, with overrides from the config."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from fnmatch import translate
 
 import genai_prices
-from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ModelInfo
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot
+from genai_prices.types import ModelInfo, StartDateConstraint
 
 from metering import bedrock_names
-from metering.rates import Rates, highest, highest_of, nano, prices_tokens, shares, total
+from metering.rates import Rates, Row, highest, highest_of, nano, prices_tokens, scaled, total
 from metering.settings import PriceOverride, PricingSettings
 from metering.usage import Usage
 
-_MILLION = 1_000_000
+_ONE = Decimal(1)
+_AS_OF: Mapping[str, date] = {"0.2.3": date(2026, 11, 9)}
+"""The last day that a version's tables know of, beside changes that were announced ahead."""
+
+_RATES: Mapping[str, str] = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "audio_input": "input_audio_mtok",
+    "audio_output": "output_audio_mtok",
+    "image_input": "input_image_mtok",
+    "image_output": "output_image_mtok",
+}
+"""Field of an override → rate of a table."""
+_TIERS: Mapping[str, Mapping[str, str]] = {
+    "batch": {"processing": "batch"},
+    "on_demand_flex": {"service_tier": "flex"},
+    "on_demand_priority": {"service_tier": "priority"},
+}
+"""What providers say of how a call was served → what the tables call it (Vertex: `trafficType`)."""
 
 _TABLES: Mapping[str, str] = {
     "aws.bedrock": "aws",
@@ -44,6 +66,17 @@ class Price:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What there is about one model."""
+
+    overrides: tuple[PriceOverride, ...] = ()
+    listed: ModelInfo | None = None
+
+
+_NOTHING = _Known()
+
+
 class PriceBook:
     """Knows what a usage costs, or says that it does not. It reads neither the clock nor the network."""
 
@@ -52,32 +85,81 @@ class PriceBook:
         self._tables = get_snapshot()
         self._table_ids = frozenset(table.id for table in self._tables.providers)
         self._overrides = tuple((_glob(override.provider), _glob(override.model), override) for override in settings.overrides)
-        self._known: dict[tuple[str, str], PriceOverride | ModelInfo | None] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
         self._dearest: dict[str, Rates] = {}
         self.version = genai_prices.__version__
 
-    def price(self, *, provider: str, model: str | None, usage: Usage, at: datetime, service_tier: str | None = None) -> Price | None:
-        """Return the price of `usage` on `model` (and of what it used on other models), or None when a part of it is unknown."""
-        own = self._own_price(provider=provider, model=model, usage=usage, at=at, service_tier=service_tier)
+    @property
+    def as_of(self) -> date:
+        """The day up to which the tables are known to be right."""
+        return _AS_OF.get(self.version) or max(_starts(self._tables, until=self._now.date()), default=date.min)
+
+    @property
+    def tables(self) -> Iterator[tuple[str, ModelInfo]]:
+        """Every listed model, with the id of its table."""
+        return ((table.id, model) for table in self._tables.providers for model in table.models)
+
+    def price(
+        self,
+        *,
+        provider: str,
+        model: str | None,
+        usage: Usage,
+        at: datetime,
+        service_tier: str | None = None,
+        mark: Decimal = _ONE,
+    ) -> Price | None:
+        """Return the price of `usage` on `model` (and of what it used on other models), or None when a part of it is unknown.
+
+        `mark` is what the place of the call adds to the listed price.
+        """
+        if usage.input_tokens is None and usage.output_tokens is None:
+            return None
+        own = self.rates(provider=provider, model=model, at=at, service_tier=service_tier)
         if own is None:
             return None
-        cost = own.cost_nano
+        row, source = own
+        dollars = total(row, usage)
         for other, part in usage.other_models:
-            priced = self._own_price(provider=provider, model=other, usage=part, at=at, service_tier=service_tier)
-            if priced is None:
+            priced = self.rates(provider=provider, model=other, at=at, service_tier=service_tier)
+            if priced is None or (part.input_tokens is None and part.output_tokens is None):
                 return None
-            cost += priced.cost_nano
-        return Price(cost, own.source, own.version)
+            dollars += total(priced[0], part)
+        listed = source == "genai-prices"
+        return Price(nano(dollars * mark if listed else dollars), source, self.version if listed else "config")
 
-    def dearest_rates(self, *, provider: str, model: str | None, input_tokens: int, at: datetime, service_tier: str | None) -> Rates | None:
-        """Return the most that a token of `model` can cost, whatever cache class it falls in; None for an unknown model."""
+    def rates(self, *, provider: str, model: str | None, at: datetime, service_tier: str | None = None) -> tuple[Row, str] | None:
+        """Return the rates of a model at a time, and where they are from (`genai-prices` or `override`); None when they are unknown."""
         known = self._find(provider, model)
-        if known is None:
+        override = next((each for each in known.overrides if each.since is None or each.since <= at.astimezone(UTC).date()), None)
+        if override is not None and override.input is not None:
+            return _given(override), "override"
+        if known.listed is None:
             return None
-        if isinstance(known, PriceOverride):
-            return Rates(max(known.input, known.cache_write or known.input), known.output)
-        row = vars(known.get_prices(at, _context(service_tier)))
-        return highest(row, input_tokens) if prices_tokens(row) else None
+        row: Row = vars(known.listed.get_prices(at, _context(provider, service_tier)))
+        if not prices_tokens(row):
+            return None
+        if override is None:
+            return row, "genai-prices"
+        return {**scaled(row, override.factor), **_given(override)}, "override"
+
+    def dearest_rates(  # noqa: PLR0913  # what a price depends on
+        self,
+        *,
+        provider: str,
+        model: str | None,
+        input_tokens: int,
+        at: datetime,
+        service_tier: str | None,
+        media: bool = False,
+        mark: Decimal = _ONE,
+    ) -> Rates | None:
+        """Return the most that a token of `model` can cost, whatever cache class it falls in; None for an unknown model."""
+        found = self.rates(provider=provider, model=model, at=at, service_tier=service_tier)
+        if found is None:
+            return None
+        row, source = found
+        return highest(scaled(row, mark) if source == "genai-prices" else row, input_tokens, media=media)
 
     def dearest(self, *, provider: str, usage: Usage) -> int:
         """Return nano-dollars at the dearest price known of the provider, or of all providers when it has none."""
@@ -88,28 +170,19 @@ class PriceBook:
             rates = self._dearest[provider] = highest_of(vars(model.get_prices(self._now)) for model in models)
         return rates.cost(usage)
 
-    def _own_price(self, *, provider: str, model: str | None, usage: Usage, at: datetime, service_tier: str | None) -> Price | None:
-        known = self._find(provider, model)
-        if known is None or (usage.input_tokens is None and usage.output_tokens is None):
-            return None
-        if isinstance(known, PriceOverride):
-            return Price(_override_cost(known, usage), "override", "config")
-        row = vars(known.get_prices(at, _context(service_tier)))
-        return Price(nano(total(row, usage)), "genai-prices", self.version) if prices_tokens(row) else None
-
-    def _find(self, provider: str, model: str | None) -> PriceOverride | ModelInfo | None:
+    def _find(self, provider: str, model: str | None) -> _Known:
         if not model:
-            return None
+            return _NOTHING
         key = provider, model
         if key not in self._known:
             if len(self._known) >= 4096:
                 self._known.clear()
-            self._known[key] = self._override(provider, model) or self._listed(provider, model)
+            self._known[key] = _Known(tuple(self._matching(provider, model.lower())), self._listed(provider, model))
         return self._known[key]
 
-    def _override(self, provider: str, model: str) -> PriceOverride | None:
-        """Return the first override that matches."""
-        return next((found for on, of, found in self._overrides if on.match(provider) and of.match(model.lower())), None)
+    def _matching(self, provider: str, model: str) -> Iterator[PriceOverride]:
+        """Yield the overrides of a model, as the config orders them."""
+        return (found for on, of, found in self._overrides if on.match(provider) and of.match(model))
 
     def _listed(self, provider: str, model: str) -> ModelInfo | None:
         table = _TABLES.get(provider, provider)
@@ -131,15 +204,25 @@ def _glob(pattern: str) -> re.Pattern[str]:
     return re.compile(translate(pattern.lower()))
 
 
-def _context(service_tier: str | None) -> dict[str, str] | None:
-    if service_tier is None:
+def _context(provider: str, service_tier: str | None) -> Mapping[str, str] | None:
+    if not service_tier:
         return None
-    return {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier}
+    tier = service_tier.lower()
+    if tier == "fast" and provider == "anthropic":
+        return {"speed": "fast"}
+    return _TIERS.get(tier) or {"service_tier": tier}
 
 
-def _override_cost(rates: PriceOverride, usage: Usage) -> int:
-    whole, read, written, _ = shares(usage)
-    read_rate = rates.input if rates.cache_read is None else rates.cache_read
-    write_rate = rates.input if rates.cache_write is None else rates.cache_write
-    dollars = (whole - read - written) * rates.input + read * read_rate + written * write_rate + (usage.output_tokens or 0) * rates.output
-    return nano(dollars / _MILLION)
+def _given(override: PriceOverride) -> dict[str, Decimal]:
+    """Return the rates that an override itself gives."""
+    return {rate: given for name, rate in _RATES.items() if (given := getattr(override, name)) is not None}
+
+
+def _starts(tables: DataSnapshot, *, until: date) -> Iterator[date]:
+    """Yield the days on which prices began that are not to come."""
+    for table in tables.providers:
+        for model in table.models:
+            for price in model.prices if isinstance(model.prices, list) else ():
+                start = price.constraint.start_date if isinstance(price.constraint, StartDateConstraint) else None
+                if start is not None and start <= until:
+                    yield start

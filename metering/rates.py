@@ -1,14 +1,14 @@
 """What usage costs by one row of a price table; the rows are those of genai-prices, US dollars per million tokens.
 
-A class of tokens without a rate of its own costs what the wider class does: cache reads and writes, and audio, the input's rate;
-an hour's cache write the cache write's; reasoning and audio the output's. genai-prices decides the same, in thirty times as long.
+A class of tokens without a rate of its own costs what the wider class does: cache reads and writes, audio and images, the input's rate;
+an hour's cache write the cache write's; reasoning, audio and images the output's. genai-prices decides the same, in thirty times as long.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from genai_prices.types import TieredPrices
+from genai_prices.types import Tier, TieredPrices
 
 from metering.units import NANO
 from metering.usage import Usage
@@ -20,6 +20,8 @@ _THOUSAND = 1_000
 _ZERO = Decimal(0)
 _INPUTS = ("input_mtok", "cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
 _OUTPUTS = ("output_mtok", "output_reasoning_mtok")
+_MEDIA_INPUTS = ("input_audio_mtok", "input_image_mtok", "input_video_mtok")
+_MEDIA_OUTPUTS = ("output_audio_mtok", "output_image_mtok", "output_video_mtok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,20 @@ def total(row: Row, usage: Usage) -> Decimal:
     whole, read, written, hour = shares(usage)
     output = usage.output_tokens or 0
     audio = min(usage.audio_input_tokens or 0, whole - read - written)
+    image = min(usage.image_input_tokens or 0, whole - read - written - audio)
     audio_out = min(usage.audio_output_tokens or 0, output)
-    reasoning = min(usage.reasoning_tokens or 0, output - audio_out)
+    image_out = min(usage.image_output_tokens or 0, output - audio_out)
+    reasoning = min(usage.reasoning_tokens or 0, output - audio_out - image_out)
     counts = (
-        (whole - read - written - audio, ("input_mtok",)),
+        (whole - read - written - audio - image, ("input_mtok",)),
         (read, ("cache_read_mtok", "input_mtok")),
         (written - hour, ("cache_write_mtok", "input_mtok")),
         (hour, ("cache_write_1h_mtok", "cache_write_mtok", "input_mtok")),
         (audio, ("input_audio_mtok", "input_mtok")),
-        (output - audio_out - reasoning, ("output_mtok",)),
+        (image, ("input_image_mtok", "input_mtok")),
+        (output - audio_out - image_out - reasoning, ("output_mtok",)),
         (audio_out, ("output_audio_mtok", "output_mtok")),
+        (image_out, ("output_image_mtok", "output_mtok")),
         (reasoning, ("output_reasoning_mtok", "output_mtok")),
     )
     tokens = sum((count * _rate(row, names, whole) for count, names in counts if count), _ZERO)
@@ -76,13 +82,29 @@ def shares(usage: Usage) -> tuple[int, int, int, int]:
     return whole, read, written, min(usage.cache_write_1h_tokens or 0, written)
 
 
-def highest(row: Row, input_tokens: int | None) -> Rates:
-    """Return the highest rates of a row; of tiered ones the tiers that `input_tokens` reaches, or all of them for None."""
+def highest(row: Row, input_tokens: int | None, *, media: bool = False) -> Rates:
+    """Return the highest rates of a row; of tiered ones the tiers that `input_tokens` reaches, or all of them for None.
+
+    With `media`, sounds and pictures may be among the tokens.
+    """
     return Rates(
-        _highest(row, _INPUTS, input_tokens),
-        _highest(row, _OUTPUTS, input_tokens),
+        _highest(row, _INPUTS + _MEDIA_INPUTS if media else _INPUTS, input_tokens),
+        _highest(row, _OUTPUTS + _MEDIA_OUTPUTS if media else _OUTPUTS, input_tokens),
         _highest(row, ("requests_kcount",), input_tokens),
     )
+
+
+def scaled(row: Row, factor: Decimal) -> Row:
+    """Return the row with every rate times `factor`."""
+    if factor == 1:
+        return row
+    return {name: _scaled(rate, factor) for name, rate in row.items()}
+
+
+def _scaled(rate: object, factor: Decimal) -> object:
+    if isinstance(rate, TieredPrices):
+        return TieredPrices(base=rate.base * factor, tiers=[Tier(start=tier.start, price=tier.price * factor) for tier in rate.tiers])
+    return rate * factor if isinstance(rate, Decimal) else rate
 
 
 def highest_of(rows: Iterable[Row]) -> Rates:

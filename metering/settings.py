@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metering.units import BudgetLimit
 
@@ -69,14 +69,29 @@ class BudgetSettings(Section):
 
 
 class PriceOverride(Section):
-    """USD per million tokens for one model (globs allowed)."""
+    """USD per million tokens for one model (globs allowed). Without `input` and `output` the listed price counts, times `factor`."""
 
     provider: str = "*"
     model: str
-    input: Decimal = Field(ge=0)
-    output: Decimal = Field(ge=0)
+    since: date | None = None
+    """The first day (UTC) of calls that it counts for."""
+    factor: Decimal = Field(default=Decimal(1), ge=0)
+    input: Decimal | None = Field(default=None, ge=0)
+    output: Decimal | None = Field(default=None, ge=0)
     cache_read: Decimal | None = Field(default=None, ge=0)
     cache_write: Decimal | None = Field(default=None, ge=0)
+    cache_write_1h: Decimal | None = Field(default=None, ge=0)
+    audio_input: Decimal | None = Field(default=None, ge=0)
+    audio_output: Decimal | None = Field(default=None, ge=0)
+    image_input: Decimal | None = Field(default=None, ge=0)
+    image_output: Decimal | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _whole_or_on_top(self) -> "PriceOverride":
+        if (self.input is None) != (self.output is None):
+            msg = "an override gives both `input` and `output`, or neither: then the listed price counts for what is not given"
+            raise ValueError(msg)
+        return self
 
 
 class PricingSettings(Section):

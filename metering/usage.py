@@ -26,6 +26,8 @@ class Usage:
     reasoning_tokens: int | None = None
     audio_input_tokens: int | None = None
     audio_output_tokens: int | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
     web_searches: int | None = None
     other_models: tuple[tuple[str, "Usage"], ...] = ()
 
@@ -39,6 +41,8 @@ class Usage:
             reasoning_tokens=_add(self.reasoning_tokens, other.reasoning_tokens),
             audio_input_tokens=_add(self.audio_input_tokens, other.audio_input_tokens),
             audio_output_tokens=_add(self.audio_output_tokens, other.audio_output_tokens),
+            image_input_tokens=_add(self.image_input_tokens, other.image_input_tokens),
+            image_output_tokens=_add(self.image_output_tokens, other.image_output_tokens),
             web_searches=_add(self.web_searches, other.web_searches),
             other_models=self.other_models + other.other_models,
         )

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-_KEY: Final = re.compile(r"^(?P<indent> *)(?P<item>- )?(?P<key>[a-z_]+):")
+_KEY: Final = re.compile(r"^(?P<indent> *)(?P<item>- )?(?P<key>[a-z_][a-z0-9_]*):")
 _PLACES: Final = (Path(__file__).with_name("config.example.yaml"), Path(__file__).parents[1] / "config.example.yaml")
 
 

@@ -86,7 +86,7 @@ def _facts(message: Json, usage: Json, said: Iterable[str], *, complete: bool) -
         complete=complete,
         error=error_type(message.get("error")),
         output_text="" if counted else "".join(said),
-        service_tier=text(usage.get("service_tier")),
+        service_tier="fast" if usage.get("speed") == "fast" else text(usage.get("service_tier")),
     )
 
 

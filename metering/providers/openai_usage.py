@@ -31,6 +31,8 @@ def chat_usage(usage: Json, *, provider: str, model: str | None) -> Usage | None
         reasoning_tokens=reasoning,
         audio_input_tokens=audio,
         audio_output_tokens=count(gave.get("audio_tokens")),
+        image_input_tokens=count(took.get("image_tokens")),
+        image_output_tokens=count(gave.get("image_tokens")),
         web_searches=count(obj(usage.get("server_tool_use_details")).get("web_search_requests")),
     )
 
@@ -87,6 +89,8 @@ def responses_usage(usage: Json) -> Usage | None:
         reasoning_tokens=count(gave.get("reasoning_tokens")),
         audio_input_tokens=count(took.get("audio_tokens")),
         audio_output_tokens=count(gave.get("audio_tokens")),
+        image_input_tokens=count(took.get("image_tokens")),
+        image_output_tokens=count(gave.get("image_tokens")),
         web_searches=count(obj(usage.get("server_side_tool_usage_details")).get("web_search_calls")),
     )
 

@@ -1,7 +1,8 @@
 """Prices: the tables, the overrides, and what is not known."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
@@ -9,6 +10,7 @@ from genai_prices.types import Usage as PricedUsage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metering import prices as prices_module
 from metering.prices import PriceBook
 from metering.rates import total
 from metering.settings import PriceOverride, PricingSettings
@@ -222,3 +224,121 @@ def test_a_cost_is_what_genai_prices_says_and_never_negative(usage: Usage, where
 def test_usage_adds_in_any_grouping(a: Usage, b: Usage, c: Usage) -> None:
     assert (a + b) + c == a + (b + c)
     assert a + Usage() == a
+
+
+def cost(book: PriceBook, at: datetime, *, provider: str = "openai", model: str = "gpt-4o", usage: Usage = _USAGE, **more: Any) -> Decimal:
+    price = book.price(provider=provider, model=model, usage=usage, at=at, **more)
+    assert price is not None
+    return Decimal(price.cost_nano) / NANO
+
+
+def test_an_override_without_rates_marks_the_listed_price_up(book: PriceBook, now: datetime) -> None:
+    regional = PriceOverride(provider="azure.ai.openai", model="gpt-4o*", factor=Decimal("1.1"), cache_read=Decimal(0))
+    marked = PriceBook(PricingSettings(overrides=(regional,)), now=now)
+    read = Usage(input_tokens=100, output_tokens=0, cache_read_tokens=100)
+
+    assert cost(marked, now, provider="azure.ai.openai") == cost(book, now, provider="azure.ai.openai") * Decimal("1.1")
+    assert cost(marked, now, provider="azure.ai.openai", usage=read) == 0
+    assert cost(marked, now) == cost(book, now)
+    found = marked.rates(provider="azure.ai.openai", model="gpt-4o", at=now)
+    assert found is not None
+    assert found[1] == "override"
+
+
+def test_a_mark_on_a_model_that_is_not_listed_gives_no_price(now: datetime) -> None:
+    book = PriceBook(PricingSettings(overrides=(PriceOverride(model="*", factor=Decimal(2)),)), now=now)
+
+    assert book.price(provider="openai", model="gpt-99", usage=_USAGE, at=now) is None
+
+
+def test_tiers_scale_with_a_mark(book: PriceBook, now: datetime) -> None:
+    marked = PriceBook(PricingSettings(overrides=(PriceOverride(model="gemini-2.5-pro", factor=Decimal(2)),)), now=now)
+    long = Usage(input_tokens=300_000, output_tokens=10)
+
+    assert cost(marked, now, provider="gcp.gemini", model="gemini-2.5-pro", usage=long) == 2 * cost(
+        book, now, provider="gcp.gemini", model="gemini-2.5-pro", usage=long
+    )
+
+
+def test_an_override_counts_from_its_day_on(now: datetime) -> None:
+    dear = PriceOverride(model="gpt-4o", since=now.date(), input=Decimal(1000), output=Decimal(1000))
+    book = PriceBook(PricingSettings(overrides=(dear,)), now=now)
+
+    assert cost(book, now) == Decimal(1100)
+    assert cost(book, now - timedelta(days=1)) < 100
+
+
+def test_half_an_override_is_an_error() -> None:
+    with pytest.raises(ValueError, match="or neither"):
+        PriceOverride(model="x", input=Decimal(1))
+
+
+def test_audio_and_pictures_have_their_own_rates(now: datetime) -> None:
+    override = PriceOverride(
+        model="m",
+        input=Decimal(1),
+        output=Decimal(1),
+        audio_input=Decimal(10),
+        audio_output=Decimal(20),
+        image_input=Decimal(30),
+        image_output=Decimal(40),
+        cache_write=Decimal(2),
+        cache_write_1h=Decimal(3),
+    )
+    book = PriceBook(PricingSettings(overrides=(override,)), now=now)
+    usage = Usage(
+        input_tokens=100,
+        output_tokens=100,
+        audio_input_tokens=10,
+        image_input_tokens=10,
+        audio_output_tokens=10,
+        image_output_tokens=10,
+        cache_write_tokens=20,
+        cache_write_1h_tokens=10,
+    )
+
+    micros = 60 * 1 + 10 * 10 + 10 * 30 + 10 * 2 + 10 * 3 + 80 * 1 + 10 * 20 + 10 * 40
+    assert cost(book, now, model="m", usage=usage) == Decimal(micros) / 1_000_000
+
+
+def test_a_hold_of_a_prompt_with_media_takes_their_rates(now: datetime) -> None:
+    speaking = PriceOverride(model="m", input=Decimal(1), output=Decimal(1), audio_input=Decimal(10))
+    book = PriceBook(PricingSettings(overrides=(speaking,)), now=now)
+
+    def dearest(*, media: bool) -> Decimal:
+        rates = book.dearest_rates(provider="openai", model="m", input_tokens=1, at=now, service_tier=None, media=media)
+        assert rates is not None
+        return rates.input
+
+    assert (dearest(media=True), dearest(media=False)) == (10, 1)
+
+
+def test_how_a_call_was_served_is_known_by_many_names(book: PriceBook, now: datetime) -> None:
+    gemini = {"provider": "gcp.vertex_ai", "model": "gemini-3.8-flash-tts"}
+
+    assert cost(book, now, **gemini, service_tier="ON_DEMAND_FLEX") == cost(book, now, **gemini, service_tier="flex")
+    assert cost(book, now, **gemini, service_tier="ON_DEMAND_FLEX") < cost(book, now, **gemini, service_tier="ON_DEMAND")
+    claude = {"provider": "anthropic", "model": "claude-opus-5-5"}
+    assert cost(book, now, **claude, service_tier="batch") < cost(book, now, **claude) < cost(book, now, **claude, service_tier="fast")
+
+
+def test_a_regional_mark_is_on_listed_prices_alone(book: PriceBook, now: datetime) -> None:
+    own = PriceBook(PricingSettings(overrides=(PriceOverride(model="gpt-4o", input=Decimal(1), output=Decimal(1)),)), now=now)
+
+    assert cost(book, now, mark=Decimal("1.1")) == cost(book, now) * Decimal("1.1")
+    assert cost(own, now, mark=Decimal("1.1")) == cost(own, now)
+
+
+def test_prices_are_those_of_the_time_of_the_call(book: PriceBook) -> None:
+    model = {"provider": "openai", "model": "o3"}
+
+    assert cost(book, datetime(2025, 6, 1, tzinfo=UTC), **model) > cost(book, datetime(2025, 7, 1, tzinfo=UTC), **model)
+
+
+def test_the_age_of_the_tables_is_known(book: PriceBook, now: datetime) -> None:
+    assert book.version in prices_module._AS_OF  # noqa: SLF001  # a new version needs its day
+    other = PriceBook(PricingSettings(), now=now)
+    other.version = "0.0.0"
+
+    assert other.as_of <= now.date()
+    assert (book.as_of - other.as_of).days < 60

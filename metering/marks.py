@@ -1,0 +1,33 @@
+"""What the place of a call adds to the listed price: regional endpoints that cost more than the global one.
+
+Sources: the price comments of genai-prices' tables (Vertex: "regional and multi-region endpoints add 10 %" for Claude from 4.5 on;
+Mistral: "EU and US regional endpoints bill 1.1 times list") and OpenAI's pricing page (regional processing, from GPT-5.4 on). Bedrock's
+regional prices are models of their own in the tables. Azure's data-zone and regional deployments cannot be told by their calls:
+`pricing.overrides` with a `factor` marks them.
+"""
+
+import re
+from decimal import Decimal
+
+from metering.call import Call
+
+_NONE = Decimal(1)
+_TENTH = Decimal("1.1")
+_GLOBAL = re.compile(r"/locations/global/")
+_CLAUDE_ON_VERTEX = re.compile(r"claude-[a-z]+-(4[.-][5-9]|[5-9])")
+_OPENAI_REGION = re.compile(r"[a-z]{2}\.api\.openai\.com")
+_OPENAI_MARKED = re.compile(r"gpt-(5\.[4-9]|[6-9])")
+_MISTRAL_REGION = re.compile(r"(eu|us)\.api\.mistral\.ai|api\.(eu|us)\.mistral\.ai")
+
+
+def regional_mark(call: Call, model: str | None) -> Decimal:
+    """Return what the listed price is multiplied with."""
+    name = (model or "").lower()
+    if call.provider == "gcp.vertex_ai":
+        regional = "/locations/" in call.path and not _GLOBAL.search(call.path)
+        return _TENTH if regional and _CLAUDE_ON_VERTEX.search(name) else _NONE
+    if call.provider == "openai":
+        return _TENTH if _OPENAI_REGION.fullmatch(call.host) and _OPENAI_MARKED.match(name) else _NONE
+    if call.provider == "mistral_ai":
+        return _TENTH if _MISTRAL_REGION.fullmatch(call.host) else _NONE
+    return _NONE
