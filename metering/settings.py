@@ -103,6 +103,10 @@ class PricingSettings(Section):
 class MeteringSettings(Section):
     """The `metering` section."""
 
+    ask_for_usage: bool = True
+    """Add `stream_options.include_usage` to OpenAI-type streams of hosts known to take it; the extra chunk is hidden from the client."""
+    ask_for_usage_hosts: tuple[str, ...] = ()
+    """Globs of further hosts that take it: OpenAI-compatible servers of one's own (vLLM)."""
     assume_output_tokens: int = Field(default=8192, ge=1)
     """Output held for a call that sets no cap of its own (bounded by the model's maximum where it is known)."""
 

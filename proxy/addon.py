@@ -3,9 +3,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # mitmproxy is typed in part only
 
-import logging
+import asyncio
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from mitmproxy import http, tls
@@ -15,24 +14,21 @@ from mitmproxy.proxy import layer, mode_specs, server_hooks
 from alerting.finding import Refusal
 from metering.call import Door, Ending
 from metering.providers.catalog import PROBE_HOST
-from metering.providers.provider import Dialect
 from proxy import canonical, flows, patches, probe, refusal
+from proxy.ask_for_usage import Stream, UsageAsking, asking, through
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls, too_large
 from proxy.dialing import Dialing
+from proxy.failing import Failing, degraded
 from proxy.fence import fenced
 from proxy.flows import LiveCall, Passage
 from proxy.forward_door import ForwardDoor
 from proxy.gateway import Telemetry
+from proxy.hide_usage import UsageHider
 from proxy.identity import PROXY_AUTHORIZATION, Identity, proxy_user
 from proxy.raw import RawRequest
 from proxy.refusal import CALL_HEADER, Answer, Problem
 from proxy.settings import ProxySettings
-
-_log = logging.getLogger(__name__)
-
-_BEFORE_SENDING = frozenset({"http_connect", "requestheaders", "request"})
-_AFTER_SENDING = frozenset({"response", "error", "websocket_end"})
 
 
 class TollwatchAddon:
@@ -49,6 +45,7 @@ class TollwatchAddon:
         forward: ForwardDoor,
         base_url: BaseUrlDoor,
         dialing: Dialing,
+        usage: UsageAsking,
         telemetry: Telemetry,
     ) -> None:
         self._identity = identity
@@ -56,9 +53,9 @@ class TollwatchAddon:
         self._forward = forward
         self._base_url = base_url
         self._dialing = dialing
-        self._telemetry = telemetry
+        self._usage = usage
+        self._failing = Failing(calls=calls, forward=forward, telemetry=telemetry, closed=settings.on_error == "closed")
         self._limits = settings.body_limits
-        self._closed = settings.on_error == "closed"
         self.stopping = False
         """Set while the server drains: no new call begins."""
 
@@ -101,9 +98,10 @@ class TollwatchAddon:
     @fenced
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Tap the answer that begins."""
-        live = _live(flow)
-        if live is None:
-            if flow.response is not None and flows.passage_of(flow) is None:
+        passage = flows.passage_of(flow)
+        live = None if passage is None else passage.live
+        if passage is None or live is None:
+            if flow.response is not None and passage is None:
                 flow.response.stream = True
             return
         if live.ended or flow.response is None:
@@ -112,7 +110,7 @@ class TollwatchAddon:
         if flow.response.status_code == 101:
             return
         tap = self._calls.tap(live, headers=headers, coding=headers.get("content-encoding", "").strip().lower())
-        flow.response.stream = tap
+        flow.response.stream = tap if (way := self._hidden_usage(flow, passage)) is None else through(tap, way)
         if CALL_HEADER.decode() not in headers:
             headers.fields = (*headers.fields, (CALL_HEADER, live.call.id.encode()))
 
@@ -183,36 +181,8 @@ class TollwatchAddon:
         self._dialing.failed(data)
 
     def hook_failed(self, hook: str, data: Any, error: BaseException) -> None:  # noqa: ANN401  # each hook has its own data
-        """Refuse what is not sent yet (closed), or let it pass (open); count it either way. Nothing of the request is logged."""
-        if isinstance(data, http.HTTPFlow) and hook in _AFTER_SENDING:
-            self._end_after_failure(hook, data)
-        elif self._closed:
-            self._refuse_after_failure(hook, data)
-        self._telemetry.hook_failure(hook)
-        _log.error("hook_failed hook=%s error=%s mode=%s", hook, type(error).__name__, "closed" if self._closed else "open")
-
-    def _refuse_after_failure(self, hook: str, data: Any) -> None:  # noqa: ANN401  # each hook has its own data
-        if isinstance(data, server_hooks.ServerConnectionHookData):
-            data.server.error = "the gateway failed and is set to refuse (proxy.on_error: closed)"
-        elif isinstance(data, http.HTTPFlow):
-            live = _live(data)
-            if hook in _BEFORE_SENDING:
-                data.request.stream = False
-                flows.respond(data, refusal.answer(_dialect(data), _degraded(live)))
-                self._end_quietly(live, Ending.FAILED, status=None, sent=False)
-        elif (context := getattr(data, "context", None)) and (tunnel := self._forward.tunnels.get(context.client.id)):
-            tunnel.broken = True
-
-    def _end_after_failure(self, hook: str, flow: http.HTTPFlow) -> None:
-        """End a call whose bytes came and go on to the client; what they cost is what was held for them."""
-        status = flow.response.status_code if flow.response else None
-        ending = Ending.UPSTREAM_RESET if hook == "error" else Ending.COMPLETED
-        self._end_quietly(_live(flow), ending, status=status, sent=flow.server_conn.timestamp_start is not None)
-
-    def _end_quietly(self, live: LiveCall | None, ending: Ending, *, status: int | None, sent: bool) -> None:
-        if live is not None:
-            with suppress(BaseException):  # the failure that led here is told; another one must not keep the client from its answer
-                self._calls.end_with(live, ending, None, status=status, sent=sent)
+        """Deal with a failure of a hook by the configured mode."""
+        self._failing.hook_failed(hook, data, error)
 
     def _enter_base_url(self, flow: http.HTTPFlow) -> None:
         headers, repeated = flows.read_headers(flow)
@@ -247,7 +217,7 @@ class TollwatchAddon:
             limit=0,
         )
         if tunnel is not None and tunnel.broken:
-            _answer_now(flow, refusal.answer(provider.dialect, _degraded(None)))
+            _answer_now(flow, refusal.answer(provider.dialect, degraded(None)))
             return None
         self._enter(flow, passage)
         return None
@@ -301,7 +271,20 @@ class TollwatchAddon:
             self._refuse_unread(flow, passage, live, meaning)
         elif call.host == PROBE_HOST:
             flows.respond(flow, probe.answer(call))
-        elif body and not {b"content-length", b"transfer-encoding"} & passage.headers.keys():
+        else:
+            await self._make_ready(flow, passage, meaning)
+
+    async def _make_ready(self, flow: http.HTTPFlow, passage: Passage, meaning: canonical.Canonical) -> None:
+        """Let a request go on, with what it needs to be asked of its usage, and to be understood upstream."""
+        body = flow.request.raw_content or b""
+        if meaning.rejected is None and self._usage.may_ask(
+            passage.provider, flow.request.host, meaning.route, meaning.facts, passage.headers
+        ):
+            changed = asking(body) if len(body) < canonical.IN_THREAD_FROM else await asyncio.to_thread(asking, body)
+            if changed is not None:
+                passage.hides_usage = True
+                flows.replace_body(flow, body := changed)
+        if body and not {b"content-length", b"transfer-encoding"} & passage.headers.keys():
             flow.request.headers["content-length"] = str(
                 len(body)
             )  # HTTP/2 needs none; without it an HTTP/1 upstream takes the body for a request
@@ -312,6 +295,15 @@ class TollwatchAddon:
         problem = refusal.problem_of(Refusal.TOO_LARGE, message, call_id=live.call.id)
         flows.respond(flow, refusal.answer(passage.dialect, problem))
         self._calls.end(live, Ending.REFUSED, status=413, sent=False)
+
+    def _hidden_usage(self, flow: http.HTTPFlow, passage: Passage) -> Stream | None:
+        """Return what keeps the usage chunk from a client that did not ask for it, or None."""
+        if not passage.hides_usage or flow.response is None:
+            return None
+        way = self._usage.watch(flow.request.host, flow.response.status_code, flow.response.headers)
+        if isinstance(way, UsageHider):
+            flows.leave_length_open(flow)
+        return way
 
     def _ending(self, flow: http.HTTPFlow, *, sent: bool) -> Ending:
         by_client = flow.metadata.get(patches.BY_CLIENT)
@@ -327,11 +319,6 @@ def _live(flow: http.HTTPFlow) -> LiveCall | None:
     return None if passage is None else passage.live
 
 
-def _dialect(flow: http.HTTPFlow) -> Dialect:
-    passage = flows.passage_of(flow)
-    return Dialect.OPENAI if passage is None else passage.dialect
-
-
 def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
     """Answer before the body came; what comes of it is dropped."""
     flow.metadata[patches.LIMIT] = 0
@@ -341,14 +328,6 @@ def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
 def _length(headers: Mapping[bytes, bytes]) -> int:
     value = headers.get(b"content-length", b"")
     return int(value) if value.isdigit() else 0
-
-
-def _degraded(live: LiveCall | None) -> Problem:
-    return refusal.problem_of(
-        Refusal.DEGRADED,
-        "The gateway failed while it handled this request and is set to refuse what it cannot judge (proxy.on_error: closed); see its log",
-        call_id=live.call.id if live else None,
-    )
 
 
 def _unreachable(passage: Passage, flow: http.HTTPFlow) -> Answer:

@@ -17,6 +17,8 @@ from proxy.raw import RawRequest
 
 IN_THREAD_FROM = 256 << 10
 """Bodies of this size and more are read in a thread."""
+LONGEST_MODEL = 256
+"""Characters of a model's name: it stands in every row and alert, and no provider has a longer one."""
 
 _ODD_PATH = re.compile(
     r"""//                                     # an empty segment
@@ -51,7 +53,8 @@ class Canonical:
     @property
     def model(self) -> str | None:
         """The model that the path names (where it does, providers do not look at the body's), else the body's."""
-        return self.route.model or (self.facts.model if self.facts else None)
+        model = self.route.model or (self.facts.model if self.facts else None)
+        return model and model[:LONGEST_MODEL]
 
 
 def route_of(provider: Provider, method: str, path: str, headers: Mapping[bytes, bytes]) -> Route:
@@ -81,12 +84,12 @@ def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
     if rejected := _head(raw):
         return Canonical(route=found, facts=None, rejected=rejected, websocket=websocket)
     if found.consumption is not Consumption.METERED or found.wire_format is None or websocket:
-        odd_model = _odd_model(found.model)
-        return Canonical(route=found, facts=None, rejected=odd_model, websocket=websocket)
+        rejected_model = odd_model(found.model)
+        return Canonical(route=found, facts=None, rejected=rejected_model, websocket=websocket)
     facts = _body(raw, found.wire_format, cap=cap)
     if isinstance(facts, Rejected):
         return Canonical(route=found, facts=None, rejected=facts)
-    return Canonical(route=found, facts=facts, rejected=_odd_model(facts.model) or _odd_model(found.model))
+    return Canonical(route=found, facts=facts, rejected=odd_model(facts.model) or odd_model(found.model))
 
 
 def _head(raw: RawRequest) -> Rejected | None:
@@ -145,7 +148,12 @@ def _decoded(field: bytes, data: bytes, *, repeated: bool, cap: int) -> bytes | 
         return Rejected(Refusal.UNREADABLE, f"The body is not what its Content-Encoding {coding!r} says: {error}"[:500])
 
 
-def _odd_model(model: str | None) -> Rejected | None:
+def odd_model(model: str | None) -> Rejected | None:
+    """Return why a model's name is not taken, or None."""
+    if model is not None and len(model) > LONGEST_MODEL:
+        return Rejected(
+            Refusal.UNREADABLE, f"The model name {model[:60]!a}… has {len(model):,} characters; at most {LONGEST_MODEL} are read"
+        )
     if model is None or (model.isascii() and model.isprintable() and model.strip() == model):
         return None
     if model.isprintable() and model.strip() == model and unicodedata.normalize("NFKC", model) == model:

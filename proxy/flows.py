@@ -42,6 +42,8 @@ class Passage:
     proxy_user: str | None
     limit: int
     live: LiveCall | None = None
+    hides_usage: bool = False
+    """Whether the gateway asked for a usage chunk that the client did not ask for."""
 
     @property
     def dialect(self) -> Dialect:
@@ -70,6 +72,20 @@ def read_headers(flow: http.HTTPFlow) -> tuple[dict[bytes, bytes], frozenset[byt
     if flow.request.authority and b"host" not in headers:
         headers[b"host"] = flow.request.data.authority
     return headers, repeated
+
+
+def replace_body(flow: http.HTTPFlow, body: bytes) -> None:
+    """Send another request body, and ask for an answer that needs no decoding."""
+    fields = tuple(field for field in request_fields(flow) if field[0].lower() != b"accept-encoding")
+    changed = tuple((name, b"%d" % len(body)) if name.lower() == b"content-length" else (name, value) for name, value in fields)
+    flow.request.headers.fields = (*changed, (b"accept-encoding", b"identity"))
+    flow.request.raw_content = body
+
+
+def leave_length_open(flow: http.HTTPFlow) -> None:
+    """Say no longer how long the answer is, since a part of it may be left out."""
+    if flow.response is not None and flow.response.headers.pop("content-length", None) is not None and flow.request.is_http11:
+        flow.response.headers["transfer-encoding"] = "chunked"
 
 
 def respond(flow: http.HTTPFlow, answer: Answer) -> None:

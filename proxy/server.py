@@ -19,9 +19,10 @@ from mitmproxy import master, options
 from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
 
 from metering.call import Ending
-from metering.settings import ServiceSettings, UserSettings
+from metering.settings import MeteringSettings, ServiceSettings, UserSettings
 from proxy import patches, secret_files
 from proxy.addon import TollwatchAddon
+from proxy.ask_for_usage import UsageAsking
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls
 from proxy.canary import CanaryFailed, probe_canary
@@ -64,6 +65,7 @@ class ProxyServer:
         telemetry: Telemetry,
         own_ports: Callable[[], set[int]] = set,
         record: Record | None = None,
+        metering: MeteringSettings | None = None,
     ) -> None:
         self._settings = settings
         self._ca_dir = ca_dir
@@ -81,6 +83,7 @@ class ProxyServer:
             forward=ForwardDoor(settings, targets),
             base_url=BaseUrlDoor(upstreams=settings.upstreams, hosts=()),
             dialing=self._dialing,
+            usage=UsageAsking(metering or MeteringSettings()),
             telemetry=telemetry,
         )
         self._proxyserver = proxyserver.Proxyserver()  # type: ignore[no-untyped-call]  # mitmproxy is typed in part

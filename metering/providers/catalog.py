@@ -34,6 +34,7 @@ _FAMILIES = (
         prefix="openai",
         upstream="https://api.openai.com",
         roots=("/v1",),
+        usage_option=True,
     ),
     Provider(
         id="openai",
@@ -52,7 +53,13 @@ _FAMILIES = (
         dialect=Dialect.ANTHROPIC,
         roots=("/v1", "/api"),
     ),
-    Provider(id="azure.ai.openai", name="azure", hosts=("*.openai.azure.com", "*.cognitiveservices.azure.com"), prefix="azure"),
+    Provider(
+        id="azure.ai.openai",
+        name="azure",
+        hosts=("*.openai.azure.com", "*.cognitiveservices.azure.com"),
+        prefix="azure",
+        usage_option=True,
+    ),
     Provider(
         id="azure.ai.inference", name="azure-ai", hosts=("*.services.ai.azure.com", "*.models.ai.azure.com", "*.inference.ai.azure.com")
     ),
@@ -115,8 +122,23 @@ _FAMILIES = (
 )
 
 _COMPATIBLE = (
-    Provider(id="groq", name="groq", hosts=("api.groq.com",), prefix="groq", upstream="https://api.groq.com", roots=("/openai/v1",)),
-    Provider(id="deepseek", name="deepseek", hosts=("api.deepseek.com",), prefix="deepseek", upstream="https://api.deepseek.com"),
+    Provider(
+        id="groq",
+        name="groq",
+        hosts=("api.groq.com",),
+        prefix="groq",
+        upstream="https://api.groq.com",
+        roots=("/openai/v1",),
+        usage_option=True,
+    ),
+    Provider(
+        id="deepseek",
+        name="deepseek",
+        hosts=("api.deepseek.com",),
+        prefix="deepseek",
+        upstream="https://api.deepseek.com",
+        usage_option=True,
+    ),
     Provider(id="x_ai", name="xai", hosts=("api.x.ai", "*.api.x.ai"), prefix="xai", upstream="https://api.x.ai", roots=("/v1",)),
     Provider(
         id="openrouter",

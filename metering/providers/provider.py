@@ -24,7 +24,8 @@ class Provider:
 
     `id` is the OpenTelemetry GenAI id, `name` the short name (the default `service`). `hosts` are globs. `prefix` is its place on the
     base-URL door and `upstream` where that leads. `roots` are the path beginnings of its API: a path without any gets the first one.
-    `ai_paths`, for hosts that also serve other things, are parts of a path that make it an AI call.
+    `ai_paths`, for hosts that also serve other things, are parts of a path that make it an AI call. `usage_option` says that its chat
+    streams are known to take `stream_options.include_usage`, and to report no usage (or less) without it.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Provider:
     dialect: Dialect = Dialect.OPENAI
     roots: tuple[str, ...] = ()
     ai_paths: tuple[str, ...] = ()
+    usage_option: bool = False
 
 
 def host_pattern(glob: str) -> re.Pattern[str]:

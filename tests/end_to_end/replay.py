@@ -103,7 +103,7 @@ class Replay:
         odd = [host for host in hosts if provider_of_host(host) is None]
         with Provider(folder, hosts=[*HOSTS, *hosts]) as provider:
             provider.script = self._answer
-            with Gateway(folder, provider, config={"proxy": {"intercept_hosts": odd}}) as gateway:
+            with Gateway(folder, provider, config={"proxy": {"intercept_hosts": odd}, "metering": {"ask_for_usage": False}}) as gateway:
                 asyncio.run(self._send_all(gateway))
                 self._compare({row["id"]: row for row in gateway.wait_settled(len(self._passages), seconds=30)})
         self.seconds = time.monotonic() - started

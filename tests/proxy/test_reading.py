@@ -243,3 +243,11 @@ async def test_a_configured_service_names_the_calls_it_means(open_house: Any) ->
 def test_an_identity_source_is_one_thing() -> None:
     with pytest.raises(ValueError, match="one of"):
         IdentitySource(proxy_auth=True, header="x")
+
+
+async def test_a_model_name_beyond_any_is_refused_and_kept_short(house: Any) -> None:
+    response = await house.post(orjson.dumps({"model": "m" * 257, "messages": [{"role": "user", "content": "hi"}]}))
+
+    assert response.status == 400
+    assert b"257 characters" in response.body
+    assert (await house.row()).request_model == "m" * 256
