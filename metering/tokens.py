@@ -20,6 +20,7 @@ SAMPLED_BEYOND = 8 << 10
 _PIECE = 8192
 """tiktoken panics on a million spaces; a piece of this length is counted in a millisecond, whatever it holds."""
 _BYTES_PER_TOKEN = 4
+_SHORT = 1 << 10
 _SAMPLE = 768
 _SAMPLES = 3
 _CACHED_FROM = 256
@@ -84,7 +85,12 @@ class TokenCounter:
         return Estimate(self._whole(parts, prompt, model, provider), exact)
 
     def glance(self, prompt: Prompt, *, model: str | None, provider: str = "") -> int:
-        """Return about how many tokens the prompt has by its length alone: microseconds, for the row of a call that is about to be sent."""
+        """Return about how many tokens the prompt has, in microseconds: for the row of a call that is about to be sent.
+
+        A short prompt is counted, a longer one is estimated by its length alone.
+        """
+        if prompt.chars + len(prompt.tools) <= _SHORT:
+            return self._count(prompt, model, provider)
         text = sum(map(_by_length, prompt.system)) + sum(map(_by_length, prompt.texts))
         parts = _parts(prompt, model, text=text, tools=len(prompt.tools) // _BYTES_PER_TOKEN)
         return self._whole(parts, prompt, model, provider)

@@ -186,6 +186,12 @@ def test_a_very_long_text_is_estimated_by_its_beginning(counter: TokenCounter) -
     assert counter.estimate_input(Prompt(texts=("hello world",)), model="gpt-4o") == 2
 
 
+async def test_a_glance_at_a_short_prompt_counts_it(counter: TokenCounter) -> None:
+    prompt = Prompt(texts=("What is the toll for two oxen?",), messages=1)
+
+    assert counter.glance(prompt, model="gpt-4o") == await counter.count(prompt, model="gpt-4o")
+
+
 def test_a_glance_is_near_the_count_and_counts_nothing() -> None:
     counter = TokenCounter()
     text = "The gate opens at dawn, and whoever comes first pays the least. " * 200
