@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from metering.call import Call, Consumption, Ending, Endpoint, Reply
+from metering.interval import least_usage, most_usage
 from metering.marks import regional_mark
 from metering.prices import PriceBook
 from metering.providers import FORMATS, HeaderedFormat, ReplyReader
@@ -14,6 +15,8 @@ from metering.usage import NO_USAGE, Usage
 
 _UNSENT = frozenset({Ending.REFUSED, Ending.FAILED, Ending.UPSTREAM_UNREACHABLE})
 """Endings of calls that no provider has seen."""
+
+_TO_THE_POINT = frozenset({Source.PROVIDER_REPORTED, Source.NONE, Source.UNMETERED})
 
 _MEDIA = frozenset({Endpoint.IMAGES, Endpoint.AUDIO})
 
@@ -49,7 +52,11 @@ class Meter:
         if call.consumption is not Consumption.METERED:
             return Quote(input_tokens=0, output_tokens=0, cost_nano=0, priced=True)
         cap = self._settings.assume_output_tokens if call.max_output_tokens is None else call.max_output_tokens
-        usage = Usage(input_tokens=input_tokens, output_tokens=cap * call.choices)
+        return self._dearest(call, Usage(input_tokens=input_tokens, output_tokens=cap * call.choices))
+
+    def _dearest(self, call: Call, usage: Usage) -> Quote:
+        """Return what a usage costs when each of its tokens is of the dearest class."""
+        input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
         rates = self._prices.dearest_rates(
             provider=call.provider,
             model=call.model,
@@ -61,21 +68,52 @@ class Meter:
         )
         return Quote(
             input_tokens=input_tokens,
-            output_tokens=cap * call.choices,
+            output_tokens=output_tokens,
             cost_nano=self._prices.dearest(provider=call.provider, usage=usage) if rates is None else rates.cost(usage),
             priced=rates is not None,
         )
 
     def read(self, call: Call, reply: Reply, facts: ReplyFacts | None, *, input_tokens: int | None = None) -> Reading:
         """Return the usage and cost of an ended call. `input_tokens` is the exact count of the prompt, where it was taken."""
+        reading = self._point(call, reply, facts, input_tokens)
+        if reading.source in _TO_THE_POINT:
+            return reading
+        facts = facts or ReplyFacts()
+        if reading.source is Source.PROVIDER_PRICED:
+            return replace(reading, our_cost_nano=self._priced(call, facts, reading.usage, reading.source).cost_nano)
+        return self._between(call, reply, facts, reading)
+
+    def _between(self, call: Call, reply: Reply, facts: ReplyFacts, reading: Reading) -> Reading:
+        """Add the least and the most to a reading that is no certainty."""
+        bound = self._counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
+        cap = self.quote(call, input_tokens=bound).output_tokens
+        usage = most_usage(call, facts, input_bound=bound, output_cap=cap)
+        known = facts.usage is not None and facts.usage.input_tokens is not None and not call.prompt.server_tools
+        most = self._priced(call, facts, usage, reading.source).cost_nano if known else None
+        most = self._dearest(call, usage).cost_nano if most is None else most
+        point = reading.cost_nano
+        if reading.source is Source.UNPRICED:
+            return replace(reading, ceiling_nano=most)
+        counted = self._counter.estimate_input(call.prompt, model=call.model, provider=call.provider)
+        answered = reply.status is not None and reply.status < 300
+        least = least_usage(call, facts, answered=answered, input_tokens=counted, counter=self._counter)
+        floor = self._priced(call, facts, least, reading.source).cost_nano or 0
+        if facts.reported_cost_nano is not None:
+            floor = facts.reported_cost_nano
+        ceiling = max(most, floor, point or 0)
+        return replace(reading, floor_nano=floor if point is None else min(floor, point), ceiling_nano=ceiling)
+
+    def _point(self, call: Call, reply: Reply, facts: ReplyFacts | None, input_tokens: int | None) -> Reading:
         if _consumed_nothing(call, reply):
             return Reading(source=Source.NONE, model=facts.model if facts else None)
         if call.consumption is Consumption.UNREAD or facts is None:
             return _unread(call, reply)
         if facts.reported_cost_nano is not None:
-            return _provider_priced(facts, facts.reported_cost_nano)
+            priced = _provider_priced(facts, facts.reported_cost_nano)
+            return replace(priced, source=Source.ESTIMATED) if _is_running(facts, reply) else priced
         if facts.usage is not None and not _is_partial(facts):
-            return self._priced(call, facts, facts.usage, Source.PROVIDER_REPORTED)
+            running = facts.usage.output_tokens is not None and _is_running(facts, reply)
+            return self._priced(call, facts, facts.usage, Source.ESTIMATED if running else Source.PROVIDER_REPORTED)
         if facts.usage is None and not facts.output_text and not (facts.complete and not facts.error):
             return Reading(source=Source.NONE if facts.error else Source.BILLED_UNSEEN, model=facts.model)
         return self._estimated(call, facts, input_tokens)
@@ -133,6 +171,11 @@ def _unread(call: Call, reply: Reply) -> Reading:
 def _is_partial(facts: ReplyFacts) -> bool:
     """Whether the output is still unknown: a stream that broke off after its start. A complete answer may have none (embeddings)."""
     return not facts.complete and facts.usage is not None and facts.usage.output_tokens is None
+
+
+def _is_running(facts: ReplyFacts, reply: Reply) -> bool:
+    """Whether the counts may be those of an answer that had not come to its end when it broke off (Gemini counts in every event)."""
+    return not facts.complete and reply.ending is not Ending.COMPLETED
 
 
 def _provider_priced(facts: ReplyFacts, cost_nano: int) -> Reading:

@@ -1,5 +1,6 @@
 """What a call came to, and from where that is known."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -164,3 +165,54 @@ def test_a_quote_is_no_less_than_the_cost_within_it(meter: Meter, make_call: Any
 
     assert reading.cost_nano is not None
     assert reading.cost_nano <= meter.quote(call, input_tokens=1000).cost_nano
+
+
+def test_what_a_provider_reports_is_a_point(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    facts = ReplyFacts(usage=_USAGE, model="priced-x", complete=True)
+
+    ours, own = meter.read(make_call(), make_reply(), facts), meter.read(make_call(), make_reply(), replace(facts, reported_cost_nano=7))
+
+    assert ours.interval == (120_000, 120_000)
+    assert (own.interval, own.cost_nano, own.our_cost_nano) == ((7, 7), 7, 120_000)
+
+
+def test_a_stream_without_its_end_lies_between_what_passed_and_what_was_held(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    call = make_call(model="priced-x", prompt=_PROMPT, max_output_tokens=100)
+    broken = make_reply(ending=Ending.CLIENT_ABORT)
+
+    begun = meter.read(call, broken, ReplyFacts(usage=Usage(input_tokens=700), model="priced-x", output_text="hello world"))
+    unseen = meter.read(call, broken, ReplyFacts(output_text="hello world"))
+    silent = meter.read(call, make_reply(ending=Ending.CLIENT_ABORT, status=None), None)
+
+    assert begun.interval == (702_000, 900_000)
+    assert (begun.source, begun.cost_nano) == (Source.ESTIMATED, 704_000)
+    assert unseen.cost_nano is not None
+    assert 0 < (unseen.interval[0] or 0) < unseen.cost_nano < (unseen.interval[1] or 0)
+    hold = meter.quote(call, input_tokens=TokenCounter().bound(_PROMPT, model="priced-x", provider="openai", tools=0)).cost_nano
+    assert (silent.source, silent.cost_nano, silent.interval) == (Source.BILLED_UNSEEN, None, (0, hold))
+
+
+def test_counts_of_a_stream_that_still_ran_are_its_floor(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    call = make_call(model="priced-x", prompt=_PROMPT, max_output_tokens=100)
+    running = ReplyFacts(usage=_USAGE, model="priced-x")
+
+    cut = meter.read(call, make_reply(ending=Ending.UPSTREAM_RESET), running)
+    priced = meter.read(call, make_reply(ending=Ending.UPSTREAM_RESET), replace(running, reported_cost_nano=130_000))
+    with_tools = meter.read(
+        replace(call, prompt=replace(_PROMPT, server_tools=("web_search",))), make_reply(ending=Ending.UPSTREAM_RESET), running
+    )
+
+    assert (cut.source, cut.cost_nano, cut.interval) == (Source.ESTIMATED, 120_000, (120_000, 300_000))
+    assert (priced.source, priced.interval[0]) == (Source.ESTIMATED, 130_000)
+    assert with_tools.interval[0] == 0
+    assert (with_tools.interval[1] or 0) > 300_000
+    assert meter.read(call, make_reply(), running).interval == (120_000, 120_000)  # the provider ended it in good order
+
+
+def test_what_has_no_price_has_a_most_alone(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    call = make_call(model="gpt-99", prompt=_PROMPT)
+
+    reading = meter.read(call, make_reply(), ReplyFacts(usage=_USAGE, model="gpt-99", complete=True))
+
+    assert (reading.source, reading.cost_nano, reading.interval[0]) == (Source.UNPRICED, None, None)
+    assert (reading.interval[1] or 0) > 0
