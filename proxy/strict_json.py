@@ -53,7 +53,7 @@ def parse(data: bytes) -> dict[str, object]:
 
 
 def _bound_size(data: bytes, body: dict[str, object]) -> None:
-    openers = data.count(b"{") + data.count(b"[")
+    openers = _up_to(MAX_DEPTH + 1, data, b"{") + _up_to(MAX_DEPTH + 1, data, b"[")
     few = len(data) <= 2 * MAX_NODES  # a value takes at least one byte, and one to part it from the next
     if openers <= MAX_DEPTH and (few or openers + data.count(b",") <= MAX_NODES):
         return
@@ -71,6 +71,16 @@ def _bound_size(data: bytes, body: dict[str, object]) -> None:
         if nodes > MAX_NODES:
             raise UnreadableError(f"the body has more than {MAX_NODES:,} values")
         level = children
+
+
+def _up_to(most: int, data: bytes, byte: bytes) -> int:
+    """Count a byte, but not further than `most`: looking for the next one is ten times as fast as `bytes.count`."""
+    at = -1
+    for found in range(most):
+        at = data.find(byte, at + 1)
+        if at < 0:
+            return found
+    return most
 
 
 def _refuse_twins(data: bytes, body: dict[str, object]) -> None:
