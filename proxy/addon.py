@@ -235,6 +235,7 @@ class TollwatchAddon:
         if (kept := self._identity.without_private(fields, passage.headers)) is not fields:
             flow.request.headers.fields = kept
         route = canonical.route_of(passage.provider, flow.request.method, flow.request.path, passage.headers)
+        passage.wire_format = route.wire_format
         passage.limit = self._limits.json_ if canonical.takes_json(route) else self._limits.upload
         flow.metadata[patches.LIMIT] = passage.limit
         if _length(passage.headers) > passage.limit:

@@ -16,6 +16,9 @@ from proxy.refusal import Answer
 from proxy.tap import Tap
 
 _PASSAGE = "tollwatch"
+_SERVES_OTHERS = frozenset({Dialect.BEDROCK, Dialect.GEMINI})
+_DIALECTS = {"openai": Dialect.OPENAI, "anthropic": Dialect.ANTHROPIC}
+"""By the maker in the name of a wire format."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,14 +44,16 @@ class Passage:
     names: tuple[str, ...]
     proxy_user: str | None
     limit: int
+    wire_format: str | None = None
     live: LiveCall | None = None
     hides_usage: bool = False
     """Whether the gateway asked for a usage chunk that the client did not ask for."""
 
     @property
     def dialect(self) -> Dialect:
-        """Whose error shape the client understands."""
-        return self.provider.dialect
+        """Whose error shape the client understands: Amazon and Google also serve the APIs of OpenAI and Anthropic."""
+        own = self.provider.dialect
+        return _DIALECTS.get((self.wire_format or "").partition(".")[0], own) if own in _SERVES_OTHERS else own
 
 
 def passage_of(flow: http.HTTPFlow) -> Passage | None:

@@ -5,6 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
+from alerting.finding import Action
+from alerting.settings import Match, RuleSettings
 from tests.support.client import Connection, Response
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/bedrock/aws4_request, SignedHeaders=host;x-amz-date, Signature=00"
@@ -59,3 +61,19 @@ async def test_a_signed_request_passes_to_a_gateway_of_ones_own(open_house: Any,
     await ask(house, "/bedrock/model/m/converse", SIGNED)
 
     assert [seen.headers["authorization"] for seen in provider.seen] == [SIGNED]
+
+
+@pytest.mark.parametrize(
+    "target", ["/bedrock/openai/v1/chat/completions", "/bedrock/anthropic/v1/messages", "/gemini/v1beta/openai/chat/completions"]
+)
+async def test_a_refusal_has_the_shape_of_the_api_that_was_called(open_house: Any, target: str) -> None:
+    house = await open_house(rules=[RuleSettings(id="SEC-1", title="None of these", match=Match(model="m"), action=Action.BLOCK)])
+    body = orjson.dumps({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]})
+
+    async with await Connection.to(house.base_url) as connection:
+        response = await connection.request("POST", target, headers=[("host", "localhost")], pieces=[body])
+
+    said = orjson.loads(response.body)
+    assert (response.status, said["error"]["type"]) == (403, "permission_error")
+    assert ("request_id" in said) == target.endswith("/messages")
+    assert "x-amzn-errortype" not in response.headers
