@@ -1,5 +1,6 @@
 """Setting the password, logging in, logging out (`/api/auth`)."""
 
+import structlog
 from aiohttp import web
 
 from api.access import WrongPasswordError
@@ -11,6 +12,8 @@ from api.route import Ask, Route
 from api.scopes import Scope
 from api.throttle import TooManyFailuresError
 from api.times import rfc3339
+
+_log = structlog.get_logger(__name__)
 
 
 class Setup(Body):
@@ -36,6 +39,7 @@ async def set_up(ask: Ask) -> web.Response:
     except TooManyFailuresError as error:
         raise _too_many(error) from error
     except SetupCodeError as error:
+        _log.warning("setup_failed", source=source)
         raise ApiError(403, str(error)) from error
     except AlreadySetError as error:
         raise ApiError(409, str(error)) from error
@@ -47,11 +51,13 @@ async def set_up(ask: Ask) -> web.Response:
 async def log_in(ask: Ask) -> web.Response:
     """Answer `POST /api/auth/login`."""
     body = await read_body(ask.request, Login)
+    source = source_of(ask.request)
     try:
-        session = await ask.services.access.log_in(password=body.password, source=source_of(ask.request))
+        session = await ask.services.access.log_in(password=body.password, source=source)
     except TooManyFailuresError as error:
         raise _too_many(error) from error
     except WrongPasswordError as error:
+        _log.warning("login_failed", source=source)
         raise ApiError(401, str(error)) from error
     return json_response({"token": session.token, "expires_at": rfc3339(session.expires_at)})
 

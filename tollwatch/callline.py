@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from alerting.finding import Verdict
+from alerting.finding import Refusal, Verdict
+from alerting.trial import STATUS
 from metering.call import Call, Ending, Reply
 from metering.ledger_rows import usd
-from metering.reading import Reading
+from metering.reading import Reading, Source
 from tollwatch.config import LogSettings
 from tollwatch.log import call_lines
 
@@ -18,7 +19,8 @@ class CallLine:
         self._write = write or call_lines(settings)
 
     def __call__(self, call: Call, verdict: Verdict, ending: Ending, reply: Reply | None, reading: Reading | None) -> None:
-        """Write the line."""
+        """Write the line: what it says of a refused call is what the ledger says of it."""
+        refused = ending is Ending.REFUSED
         usage = reading.usage if reading else None
         milliseconds = round((reply.ended_at - call.started_at).total_seconds() * 1000, 1) if reply else None
         self._write(
@@ -33,12 +35,12 @@ class CallLine:
                 "verdict": verdict.action,
                 "rule": verdict.rule_id,
                 "ending": ending,
-                "status": reply.status if reply else None,
+                "status": STATUS[verdict.refusal or Refusal.POLICY] if refused else (reply.status if reply else None),
                 "milliseconds": milliseconds,
                 "input_tokens": usage.input_tokens if usage else None,
                 "output_tokens": usage.output_tokens if usage else None,
-                "cost_usd": usd(reading.cost_nano) if reading else None,
-                "source": reading.source if reading else None,
+                "cost_usd": "0" if refused else (usd(reading.cost_nano) if reading else None),
+                "source": Source.NONE if refused else (reading.source if reading else None),
                 "user": call.caller.user,
             }
         )

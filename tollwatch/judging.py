@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from alerting.baseline import Baselines
 from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
@@ -21,6 +23,8 @@ from metering.tokens import TokenCounter
 from storage.database import Database, StoreError
 from tollwatch.config import Config
 from tollwatch.store import now
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,7 @@ class Judge:
     def __init__(self) -> None:
         self._gate: Gate | None = None
         self._admitted: dict[str, Gate] = {}
+        self._store_failed = False
 
     @property
     def gate(self) -> Gate:
@@ -103,5 +108,10 @@ class Judge:
         self.gate.on_settled(settled)
 
     def on_health(self, failure: StoreError | None) -> None:
-        """Hear from the ledger that the store fails, or is well again."""
+        """Hear from the ledger that the store fails, or is well again: said once in the log, and raised as an alert."""
+        if failure is not None:
+            _log.error("store_failing", message=str(failure))
+        elif self._store_failed:
+            _log.info("store_well_again")
+        self._store_failed = failure is not None
         self.gate.on_health(failure)

@@ -51,7 +51,10 @@ def configure(settings: LogSettings, stream: TextIO | None = None, environ: Mapp
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if terminal:
         colors = stream.isatty() and not environ.get("NO_COLOR")
-        last += [_one_line, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+        last += [
+            _one_line,
+            structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False),
+        ]
     else:
         last.append(structlog.processors.JSONRenderer(sort_keys=False))
     handler = logging.StreamHandler(stream)
@@ -74,12 +77,12 @@ def call_lines(settings: LogSettings, stream: TextIO | None = None) -> Callable[
         return lambda _fields: None
     if settings.format == "console" or (settings.format == "auto" and stream.isatty()):
         logger = structlog.get_logger("call")
-        return lambda fields: logger.info("call", **fields)
+        return lambda fields: logger.info("call", **{name: value for name, value in fields.items() if value is not None})
     import orjson  # noqa: PLC0415  # only the gateway writes call lines
 
     write = stream.write
 
     def line(fields: Mapping[str, Any]) -> None:
-        write(_UNSAFE.sub("\ufffd", orjson.dumps({"event": "call", "level": "info", **fields}).decode()) + "\n")
+        write(_UNSAFE.sub("\ufffd", orjson.dumps({"event": "call", "level": "info", **fields}, option=orjson.OPT_UTC_Z).decode()) + "\n")
 
     return line

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+import structlog
 
 CODE = "setup-1234-code"
 PASSWORD = "correct horse battery"
@@ -51,6 +52,19 @@ async def test_a_set_up_without_a_code(gateway: Any) -> None:
     answer = await post(gateway, "setup", {"password": PASSWORD, "confirm": PASSWORD})
 
     assert (answer.status, answer.body) == (403, {"error": "setup code required"})
+
+
+async def test_a_failed_log_in_is_in_the_log_and_the_password_is_not(gateway: Any) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await post(gateway, "setup", {**SETUP, "code": "a-guess"})
+        await post(gateway, "setup", SETUP)
+        await post(gateway, "login", {"password": "another-guess"})
+
+    assert [(line["log_level"], line["event"], line["source"]) for line in lines] == [
+        ("warning", "setup_failed", "127.0.0.1"),
+        ("warning", "login_failed", "127.0.0.1"),
+    ]
+    assert "guess" not in str(lines)
 
 
 async def test_a_second_set_up_is_409(gateway: Any) -> None:

@@ -3,8 +3,10 @@
 from typing import Any, cast
 
 import pytest
+import structlog
 
 from alerting.finding import Action, Refusal, Verdict
+from storage.database import StoreError
 from tollwatch.judging import Judge
 
 
@@ -81,6 +83,19 @@ def test_what_the_ledger_says_is_passed_on() -> None:
 
     assert gate.heard == [[], None]
     assert judge.reader(Call("a"), content_type="text/plain") == "text/plain"
+
+
+def test_a_store_that_fails_is_said_once_and_so_is_its_recovery() -> None:
+    judge = judge_of(Gate())
+
+    with structlog.testing.capture_logs() as lines:
+        judge.on_health(None)
+        judge.on_health(StoreError("Cannot write to a.db: the disk is full. Free some space"))
+        judge.on_health(None)
+        judge.on_health(None)
+
+    assert [(line["log_level"], line["event"]) for line in lines] == [("error", "store_failing"), ("info", "store_well_again")]
+    assert lines[0]["message"] == "Cannot write to a.db: the disk is full. Free some space"
 
 
 def test_judging_before_the_wiring_is_a_fault() -> None:

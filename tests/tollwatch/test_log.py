@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import structlog
@@ -122,6 +124,27 @@ def test_a_call_on_a_terminal_goes_the_way_of_all_lines() -> None:
 
     assert "call" in stream.getvalue()
     assert "model=m" in stream.getvalue()
+
+
+def test_what_is_not_known_of_a_call_is_not_shown_on_a_terminal() -> None:
+    stream = Terminal()
+    configure(LogSettings(), stream, {"NO_COLOR": "1"})
+
+    call_lines(LogSettings(), stream)({"verdict": "allow", "cost_usd": None, "model": "m"})
+
+    assert "cost_usd" not in stream.getvalue()
+    assert re.search("verdict=allow +model=m", stream.getvalue())
+
+
+def test_moments_are_written_the_same_in_every_line() -> None:
+    stream = io.StringIO()
+    configure(LogSettings(format="json"), stream)
+
+    logger().info("event")
+    call_lines(LogSettings(format="json"), stream)({"timestamp": datetime(2026, 1, 31, 10, 0, 0, 5, tzinfo=UTC)})
+
+    shapes = [re.sub("[0-9]", "0", json.loads(line)["timestamp"]) for line in stream.getvalue().splitlines()]
+    assert shapes == ["0000-00-00T00:00:00.000000Z"] * 2
 
 
 def test_calls_are_no_warnings() -> None:
