@@ -76,12 +76,19 @@ class Meter:
     def read(self, call: Call, reply: Reply, facts: ReplyFacts | None, *, input_tokens: int | None = None) -> Reading:
         """Return the usage and cost of an ended call. `input_tokens` is the exact count of the prompt, where it was taken."""
         reading = self._point(call, reply, facts, input_tokens)
+        if reading.source is Source.PROVIDER_REPORTED and facts is not None and facts.also is not None:
+            return self._either(call, facts, facts.also, reading)
         if reading.source in _TO_THE_POINT:
             return reading
         facts = facts or ReplyFacts()
         if reading.source is Source.PROVIDER_PRICED:
             return replace(reading, our_cost_nano=self._priced(call, facts, reading.usage, reading.source).cost_nano)
         return self._between(call, reply, facts, reading)
+
+    def _either(self, call: Call, facts: ReplyFacts, also: Usage, reading: Reading) -> Reading:
+        """Let a reading span what two places of an answer say."""
+        costs = [cost for cost in (reading.cost_nano, self._priced(call, facts, also, reading.source).cost_nano) if cost is not None]
+        return replace(reading, floor_nano=min(costs), ceiling_nano=max(costs)) if costs else reading
 
     def _between(self, call: Call, reply: Reply, facts: ReplyFacts, reading: Reading) -> Reading:
         """Add the least and the most to a reading that is no certainty."""

@@ -38,6 +38,8 @@ class ReplyFacts:
     output_text: str = ""
     """The visible output, gathered only when no usage was reported: for estimates."""
     reported_cost_nano: int | None = None
+    also: Usage | None = None
+    """The same call as another place of the answer counts it, where the two differ: the provider charges one of them."""
     service_tier: str | None = None
     """The tier that served the call, as the provider says; it may differ from the one asked for."""
 

@@ -17,6 +17,7 @@ from metering.providers.openai_usage import chat_usage
 from metering.providers.shapes import Json, count, load, obj, objects, text
 from metering.providers.wire import ReplyReader, RequestFacts, WireFormat
 from metering.reading import ReplyFacts
+from metering.usage import Usage
 
 _METRICS = "amazon-bedrock-invocationMetrics"
 _TEXTS = ("generation", "outputText", "completion", "text")
@@ -73,7 +74,21 @@ def _read_stream(provider: str, messages: Messages) -> ReplyFacts:
         return replace(facts, error=facts.error or messages.error)
     facts = _read_chunks(provider, ends)
     usage = corrected(Counts.of(facts.usage), metric_counts(metrics)).onto(facts.usage)
-    return replace(facts, usage=usage, complete=True, output_text="" if usage else facts.output_text, error=facts.error or messages.error)
+    return replace(
+        facts,
+        usage=usage,
+        also=_other(facts.usage, usage),
+        complete=True,
+        output_text="" if usage else facts.output_text,
+        error=facts.error or messages.error,
+    )
+
+
+def _other(said: Usage | None, usage: Usage | None) -> Usage | None:
+    """Return what the maker's events count where the metrics count otherwise (tool use, thinking): which of them is charged is not told."""
+    if said is None or usage is None or said.input_tokens is None or said.output_tokens is None:
+        return None
+    return None if (said.input_tokens, said.output_tokens) == (usage.input_tokens, usage.output_tokens) else said
 
 
 def _chunk(message: Message) -> bytes:

@@ -305,6 +305,16 @@ def test_the_metrics_of_the_last_chunk_have_the_last_word(maker: str) -> None:
     assert (facts.complete, facts.error, facts.output_text) == (True, None, "")
 
 
+def test_what_the_events_count_otherwise_than_the_metrics_is_kept_beside_them() -> None:
+    facts = read("bedrock.invoke_stream", *map(chunk, CLAUDE_STREAM))
+    agreeing = read("bedrock.invoke_stream", *map(chunk, STREAMS["llama"]))
+
+    assert counts(facts)[1] == 7
+    assert facts.also is not None
+    assert facts.also.output_tokens == 9
+    assert agreeing.also is None
+
+
 @pytest.mark.parametrize("maker", STREAMS)
 def test_a_stream_without_metrics_leaves_what_its_maker_said(maker: str) -> None:
     facts = read("bedrock.invoke_stream", *map(chunk, STREAMS[maker][:-1]))

@@ -69,6 +69,11 @@ def test_usage_is_what_bedrock_reported() -> None:
         assert facts.error is None, exchange.source
         misses.extend(f"{exchange.name} {exchange.source}: {each}" for each in differences(facts, dict(exchange.expected)))
 
+        if facts.also is not None:
+            said = exchange.expected["also"]["raw"]
+            assert facts.also.output_tokens == said["output_tokens"]
+            assert any(note.startswith("metrics_vs_messages_differ") for note in exchange.notes)
+
     assert compared >= 250
     assert not misses
 

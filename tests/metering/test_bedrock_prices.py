@@ -86,6 +86,19 @@ def test_the_path_says_the_region_and_the_answer_names_the_model_where_the_path_
     assert spent("arn:aws:bedrock:us-east-1:1:application-inference-profile/x") == 1_100_000_000
 
 
+def test_where_two_places_of_an_answer_differ_the_cost_lies_between_them(prices: PriceBook, make_call: Any, make_reply: Any) -> None:
+    meter = Meter(prices, TokenCounter(), MeteringSettings())
+    facts = ReplyFacts(usage=MILLION, also=Usage(input_tokens=1_000_000, output_tokens=1_000_000), complete=True)
+
+    reading = meter.read(make_call(provider="aws.bedrock", wire_format="bedrock.invoke_stream", model=HAIKU), make_reply(), facts)
+
+    assert (reading.source, reading.cost_nano, reading.interval) == (
+        Source.PROVIDER_REPORTED,
+        1_100_000_000,
+        (1_100_000_000, 6_600_000_000),
+    )
+
+
 def test_an_hour_of_cache_costs_more_than_five_minutes(prices: PriceBook) -> None:
     five = Usage(input_tokens=1000, output_tokens=0, cache_write_tokens=1000)
     hour = Usage(input_tokens=1000, output_tokens=0, cache_write_tokens=1000, cache_write_1h_tokens=1000)
