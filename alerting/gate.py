@@ -67,6 +67,7 @@ class Gate:
         unknown_formats: Literal["pass", "refuse"],
         now: Clock,
         learner: Learner | None = None,
+        gap_share: float = 0.05,
     ) -> None:
         self._enforces = mode == "enforce"
         self._rules = rules
@@ -81,7 +82,7 @@ class Gate:
         self._unknown_formats = unknown_formats
         self._now = now
         self._learner = learner
-        self._watch = Watch(book=book, now=now)
+        self._watch = Watch(book=book, now=now, spread=ledger.spread, gap_share=gap_share)
         self._open: dict[str, InputSize] = {}
 
     # --- before ----------------------------------------------------------------------------------------------------------

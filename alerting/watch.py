@@ -1,7 +1,7 @@
 """Judging after the answer: what a settled call shows, and the budgets that it carried over a threshold."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime
 
 from alerting.book import AlertBook
 from alerting.detectors import budget, gateway_degraded, meter_gap, unpriced_model
@@ -10,6 +10,7 @@ from alerting.fingerprint import fingerprint
 from metering.call import Call, Reply
 from metering.holds import Settled
 from metering.reading import Reading, ReplyFacts
+from metering.spread import Spread
 
 type Clock = Callable[[], datetime]
 
@@ -17,9 +18,12 @@ type Clock = Callable[[], datetime]
 class Watch:
     """Turns what became of calls into alerts; it never holds a call up."""
 
-    def __init__(self, *, book: AlertBook, now: Clock) -> None:
+    def __init__(self, *, book: AlertBook, now: Clock, spread: Callable[[str, date], Spread], gap_share: float) -> None:
         self._book = book
         self._now = now
+        self._spread = spread
+        self._gap_share = gap_share
+        self._wide: dict[tuple[str, date], bool] = {}
         self._well: dict[str, bool] = {}
 
     def settled(self, call: Call, reply: Reply, facts: ReplyFacts | None, reading: Reading) -> None:
@@ -28,11 +32,21 @@ class Watch:
         self._tell(found, call_id=call.id)
 
     def moved(self, settled: Sequence[Settled]) -> None:
-        """Judge what durable settlements did to budgets. The ledger calls this once a batch."""
+        """Judge what durable settlements did to budgets and to the certainty of the day's cost. The ledger calls this once a batch."""
+        self._gaps({(one.settlement.call.provider, one.settlement.call.started_at.date()) for one in settled})
         for one in settled:
             call = one.settlement.call
             for move in one.moves:
                 self._tell(list(budget.crossings(call, move)), call_id=call.id)
+
+    def _gaps(self, days: Iterable[tuple[str, date]]) -> None:
+        """Say once of a provider's day that its cost became too uncertain, and again when it did so anew."""
+        for provider, day in days:
+            finding = meter_gap.wide(self._spread(provider, day), share=self._gap_share)
+            if finding is not None and not self._wide.get((provider, day)):
+                self._tell([finding], call_id=None)
+            if finding is not None or (provider, day) in self._wide:
+                self._wide[provider, day] = finding is not None
 
     def orphaned(self, calls: int) -> None:
         """Judge what a crash left open."""

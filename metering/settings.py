@@ -109,6 +109,10 @@ class MeteringSettings(Section):
     """Globs of further hosts that take it: OpenAI-compatible servers of one's own (vLLM)."""
     assume_output_tokens: int = Field(default=8192, ge=1)
     """Output held for a call that sets no cap of its own (bounded by the model's maximum where it is known)."""
+    gap_share: float = Field(default=0.05, gt=0, le=1)
+    """The uncertain part of a provider's day beyond which `meter_gap` is raised: (most - least) / most."""
+    retention_days: int = Field(default=400, ge=1)
+    """How long single calls are kept; their hourly sums are kept for good."""
 
 
 class UserSettings(Section):

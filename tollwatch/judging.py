@@ -57,6 +57,7 @@ def build_gate(config: Config, parts: Parts) -> Gate:
         unknown_formats=config.proxy.unknown_formats,
         now=now,
         learner=parts.learner,
+        gap_share=config.metering.gap_share,
     )
 
 

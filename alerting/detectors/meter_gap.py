@@ -7,6 +7,8 @@ from alerting.kinds import KINDS
 from alerting.subjects import shown, subject_of
 from metering.call import Call, Consumption, Ending, Reply
 from metering.reading import ReplyFacts
+from metering.spread import Spread
+from metering.units import dollars
 
 
 def check(call: Call, reply: Reply, facts: ReplyFacts | None) -> Finding | None:
@@ -27,6 +29,23 @@ def check(call: Call, reply: Reply, facts: ReplyFacts | None) -> Finding | None:
 def unread(call: Call, *, action: Action, at: datetime) -> Finding:
     """Return the finding on a call in a format that is not read."""
     return _gap(call, "its wire format is not read, so it is recorded without tokens and cost", at=at, action=action)
+
+
+def wide(spread: Spread, *, share: float) -> Finding | None:
+    """Return the finding on a provider's day of whose cost more than `share` is not known to the point."""
+    if spread.share <= share:
+        return None
+    least, most = dollars(spread.floor_nano), dollars(spread.ceiling_nano)
+    return Finding(
+        kind=AlertKind.METER_GAP,
+        action=Action.ALERT,
+        severity=KINDS[AlertKind.METER_GAP].severity_of(blocked=False),
+        title=f"Cost of {spread.provider} is uncertain",
+        message=f"The calls of {spread.day} to {spread.provider} cost between {least} and {most}: {spread.share:.0%} of it is not certain.",
+        episode=(spread.provider, spread.day.isoformat(), "cost"),
+        evidence={"floor_nano": spread.floor_nano, "ceiling_nano": spread.ceiling_nano, "share": round(spread.share, 4), "limit": share},
+        remedy="See `tollwatch spend --by source`, and hold it against the provider's report with `tollwatch reconcile FILE`.",
+    )
 
 
 def orphaned(calls: int, *, at: datetime) -> Finding:

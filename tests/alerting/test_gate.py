@@ -256,7 +256,8 @@ async def test_an_answer_without_usage_raises_a_meter_gap(worlds: Any, a_call: A
 
     world.answer(call, **facts)
 
-    assert len(await world.alerts(AlertKind.METER_GAP)) == expected
+    alerts = await world.alerts(AlertKind.METER_GAP)
+    assert len([alert for alert in alerts if alert.title == "Unmetered traffic to openai"]) == expected
 
 
 async def test_an_answer_whose_copy_failed_raises_a_meter_gap(worlds: Any, a_call: Any) -> None:
@@ -266,11 +267,12 @@ async def test_an_answer_whose_copy_failed_raises_a_meter_gap(worlds: Any, a_cal
 
     world.gate.settle(call, world.reply(), None)
 
-    [alert] = await world.alerts(AlertKind.METER_GAP)
-    assert "could not be read" in alert.message
+    uncertain, unread = await world.alerts(AlertKind.METER_GAP)
+    assert "could not be read" in unread.message
+    assert uncertain.title == "Cost of openai is uncertain"
 
 
-@pytest.mark.parametrize(("status", "ending"), [(500, Ending.COMPLETED), (None, Ending.UPSTREAM_UNREACHABLE), (200, Ending.CLIENT_ABORT)])
+@pytest.mark.parametrize(("status", "ending"), [(500, Ending.COMPLETED), (None, Ending.UPSTREAM_UNREACHABLE)])
 async def test_an_answer_that_failed_is_no_meter_gap(worlds: Any, a_call: Any, status: Any, ending: Any) -> None:
     world = worlds()
     call = a_call()
@@ -412,6 +414,34 @@ async def test_monitor_tells_only_of_budgets_that_would_refuse(worlds: Any, a_ca
     assert await world.database.read("SELECT COUNT(*), MIN(held) > 50 FROM budget_periods") == [(2, 1)]
 
 
+async def test_a_day_whose_cost_is_too_uncertain_is_told_once(worlds: Any, a_call: Any) -> None:
+    world = worlds()
+    for _ in range(2):
+        call = a_call()
+        await world.gate.admit(call)
+        world.gate.settle(call, world.reply(ending=Ending.CLIENT_ABORT), None)
+        await world.settled()
+
+    [alert] = await world.alerts(AlertKind.METER_GAP)
+
+    assert (alert.title, alert.occurrence_count) == ("Cost of openai is uncertain", 1)
+    assert alert.message.endswith("100% of it is not certain.")
+
+
+async def test_a_little_uncertainty_is_no_gap(worlds: Any, a_call: Any) -> None:
+    world = worlds()
+    for tokens in (100_000_000, None):
+        call = a_call()
+        await world.gate.admit(call)
+        if tokens:
+            world.answer(call, input_tokens=tokens)
+        else:
+            world.gate.settle(call, world.reply(ending=Ending.CLIENT_ABORT), None)
+        await world.settled()
+
+    assert await world.alerts(AlertKind.METER_GAP) == []
+
+
 async def test_calls_that_a_crash_left_open_are_told(worlds: Any) -> None:
     world = worlds()
     world.gate.orphaned(0)
@@ -463,6 +493,7 @@ async def test_a_text_in_the_place_of_a_name_is_not_kept_by_an_alert(worlds: Any
     alerts = await world.alerts()
 
     assert {alert.kind for alert in alerts} == {
+        AlertKind.METER_GAP,
         AlertKind.POLICY_VIOLATION,
         AlertKind.PROMPT_DRIFT,
         AlertKind.RATE_LIMIT_HIT,
