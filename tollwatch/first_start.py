@@ -49,7 +49,7 @@ class SetupCodeFile:
 def first_start(data_dir: Path, *, org_id: UUID | None = None) -> Installation:
     """Make what is missing and return the whole; what is there stays as it is, so that running it again changes nothing."""
     prepare_folder(data_dir)
-    fresh = not (data_dir / KEY_FILE).exists()
+    fresh = not any((data_dir / name).exists() for name in (KEY_FILE, ORGANIZATION_FILE))  # a key that was deleted is made anew, no more
     key = bytes.fromhex(_kept(data_dir / KEY_FILE, lambda: secrets.token_hex(32)))
     kept_id = _kept(data_dir / ORGANIZATION_FILE, lambda: str(uuid4()))
     if fresh:

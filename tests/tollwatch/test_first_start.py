@@ -50,6 +50,17 @@ def test_a_used_setup_code_does_not_come_back(tmp_path: Path) -> None:
     assert first_start(tmp_path / "data").setup_code is None
 
 
+def test_a_key_made_anew_brings_no_setup_code_back(tmp_path: Path) -> None:
+    first = first_start(tmp_path / "data")
+    SetupCodeFile(tmp_path / "data").consume()
+    (tmp_path / "data" / "fingerprint.key").unlink()
+
+    again = first_start(tmp_path / "data")
+
+    assert again.key != first.key
+    assert (again.setup_code, again.fresh) == (None, False)
+
+
 def test_the_configs_organisation_counts(tmp_path: Path) -> None:
     wanted = uuid4()
 
