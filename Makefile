@@ -31,7 +31,7 @@ types: $(VENV)/.dev ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-unit: $(VENV)/.dev system node_modules ## the tests, with branch coverage
+unit: $(VENV)/.dev node_modules ## the tests, with branch coverage
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
 
 bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run
@@ -74,11 +74,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.runtime
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-.PHONY: system node_modules
-SYSTEM_PACKAGES := libfiu-dev fiu-utils
-system:
-	@:
-
+.PHONY: node_modules
 node_modules:
 	@if [ ! -f $(NODE_TESTS)/package-lock.json ]; then :; \
 	elif ! command -v npm >/dev/null; then echo "npm is not installed: the tests of the Node SDKs are skipped"; \
