@@ -182,6 +182,8 @@ class Gate:
         """Return what the call reserves. A free one needs nothing; one of unknown cost at least needs a budget with something left."""
         if call.consumption is Consumption.FREE:
             return ()
+        if call.consumption is Consumption.RESULT:
+            return tuple(Hold(budget, 0, hard=False) for budget in self._budgets.matching(call))  # what is ordered is owed
         tokens = quote.input_tokens + quote.output_tokens
         return tuple(
             Hold(budget, max(1, budget.amount(cost_nano=quote.cost_nano, tokens=tokens)), hard=budget.hard and self._enforces)

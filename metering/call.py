@@ -33,6 +33,8 @@ class Consumption(StrEnum):
 
     METERED = "metered"
     """Its wire format is read: usage is expected in the answer."""
+    RESULT = "result"
+    """Fetches the result of earlier work (a background response, a run, a batch): reserves nothing, and counts once, when usage shows."""
     FREE = "free"
     """A list, a count, a health probe: not consumption."""
     UNREAD = "unread"

@@ -7,7 +7,7 @@ from metering.usage import Usage
 
 def charge(hold: Hold, reading: Reading) -> tuple[int, str]:
     """Return the amount in the budget's unit, and the event of the budget's history: settle, release or charge_unknown."""
-    if reading.source is Source.NONE:
+    if reading.source in {Source.NONE, Source.DEFERRED}:
         return 0, "release"
     known = reading.cost_nano if hold.budget.limit.unit == "usd" else _tokens(reading)
     if known is None:
@@ -17,7 +17,7 @@ def charge(hold: Hold, reading: Reading) -> tuple[int, str]:
 
 def _tokens(reading: Reading) -> int | None:
     """Return input and output tokens, or None where a part may be missing. A provider that reports one has no other (embeddings)."""
-    usage = reading.usage
+    usage = reading.usage.charged
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
     partly = usage.input_tokens is None or usage.output_tokens is None

@@ -30,10 +30,12 @@ def least_usage(call: Call, facts: ReplyFacts, *, answered: bool, input_tokens: 
         return Usage()
     shown = int(counter.estimate_output(facts.output_text, model=facts.model or call.model, provider=call.provider) * _CERTAIN)
     written = shown if running is None else running
-    if known.input_tokens is not None:
-        return replace(known, output_tokens=written)
     visible = min(input_tokens, call.prompt.chars // _CHARS_PER_TOKEN)  # an estimate counts hidden text too, which is not certain
     read = int(visible * _CERTAIN) if answered else 0
+    if known.input_tokens is not None and not facts.running:
+        return replace(known, output_tokens=written)
+    if known.input_tokens is not None:
+        read = min(read, known.input_tokens)  # Gemini corrects the count of its first events, downwards too
     return Usage(input_tokens=read, cache_read_tokens=read, output_tokens=written)
 
 

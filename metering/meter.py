@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from metering.call import Call, Consumption, Ending, Endpoint, Reply
 from metering.interval import least_usage, most_usage
+from metering.jobs import Jobs
 from metering.marks import regional_mark
 from metering.prices import PriceBook
 from metering.providers import FORMATS, HeaderedFormat, ReplyReader
@@ -13,6 +14,7 @@ from metering.settings import MeteringSettings
 from metering.tokens import TokenCounter
 from metering.usage import NO_USAGE, Usage
 
+_READ = frozenset({Consumption.METERED, Consumption.RESULT})
 _UNSENT = frozenset({Ending.REFUSED, Ending.FAILED, Ending.UPSTREAM_UNREACHABLE})
 """Endings of calls that no provider has seen."""
 
@@ -33,16 +35,17 @@ class Quote:
 
 
 class Meter:
-    """Puts a usage and a price on calls; pure, it keeps nothing."""
+    """Puts a usage and a price on calls. It keeps nothing but the ids of results that were counted."""
 
     def __init__(self, prices: PriceBook, counter: TokenCounter, settings: MeteringSettings) -> None:
+        self._jobs = Jobs()
         self._prices = prices
         self._counter = counter
         self._settings = settings
 
     def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
         """Return a reader for the answer (`headers` by lower-case name), or None for a call whose format is not read."""
-        wire = FORMATS.get(call.wire_format) if call.wire_format and call.consumption is Consumption.METERED else None
+        wire = FORMATS.get(call.wire_format) if call.wire_format and call.consumption in _READ else None
         if headers is not None and isinstance(wire, HeaderedFormat):
             return wire.reader_with(provider=call.provider, content_type=content_type, headers=headers)
         return wire.reader(provider=call.provider, content_type=content_type) if wire else None
@@ -81,6 +84,8 @@ class Meter:
         if reading.source in _TO_THE_POINT:
             return reading
         facts = facts or ReplyFacts()
+        if reading.source is Source.DEFERRED:  # its stream broke off: the work goes on, whether its result is fetched or not
+            return replace(self._between(call, reply, facts, reading), floor_nano=0) if call.streamed else reading
         if reading.source is Source.PROVIDER_PRICED:
             return replace(reading, our_cost_nano=self._priced(call, facts, reading.usage, reading.source).cost_nano)
         return self._between(call, reply, facts, reading)
@@ -115,21 +120,41 @@ class Meter:
             return Reading(source=Source.NONE, model=facts.model if facts else None)
         if call.consumption is Consumption.UNREAD or facts is None:
             return _unread(call, reply)
+        if (ordered := self._ordered(call, facts)) is not None:
+            return ordered
+        if facts.usage is not None and facts.usage.is_empty:
+            return Reading(source=Source.NONE, model=facts.model)  # blocked before the model saw it (Model Armor)
+        return self._charged(call, reply, facts, input_tokens)
+
+    def _charged(self, call: Call, reply: Reply, facts: ReplyFacts, input_tokens: int | None) -> Reading:
+        """Return the reading of an answer that costs something: as reported where it is, else as estimated where it can be."""
         if facts.reported_cost_nano is not None:
             priced = _provider_priced(facts, facts.reported_cost_nano)
             return replace(priced, source=Source.ESTIMATED) if _is_running(facts, reply) else priced
         if facts.usage is not None and not _is_partial(facts):
             running = facts.usage.output_tokens is not None and _is_running(facts, reply)
             return self._priced(call, facts, facts.usage, Source.ESTIMATED if running else Source.PROVIDER_REPORTED)
-        if facts.usage is None and not facts.output_text and not (facts.complete and not facts.error):
+        if facts.usage is None and not facts.output_text and (facts.unseen or not facts.complete or facts.error):
             return Reading(source=Source.NONE if facts.error else Source.BILLED_UNSEEN, model=facts.model)
         return self._estimated(call, facts, input_tokens)
+
+    def _ordered(self, call: Call, facts: ReplyFacts) -> Reading | None:
+        """Return the reading of work whose result comes later, or was counted before; None for a call that is charged now."""
+        if facts.usage is None and facts.reported_cost_nano is None:
+            if call.consumption is Consumption.RESULT:
+                return Reading(source=Source.NONE, model=facts.model)
+            return Reading(source=Source.DEFERRED, model=facts.model, cost_nano=0) if facts.deferred else None
+        job = facts.job or (call.path if call.consumption is Consumption.RESULT else None)
+        if job is None or self._jobs.count(call.provider, job):
+            return None
+        return Reading(source=Source.NONE, model=facts.model)
 
     def _estimated(self, call: Call, facts: ReplyFacts, input_tokens: int | None) -> Reading:
         """Price what was seen: the input as reported or counted, the output by its visible text."""
         model = facts.model or call.model
         known = facts.usage or NO_USAGE
-        usage = replace(known, output_tokens=self._counter.estimate_output(facts.output_text, model=model, provider=call.provider))
+        seen = self._counter.estimate_output(facts.output_text, model=model, provider=call.provider)
+        usage = replace(known, output_tokens=max(seen, known.output_tokens or 0))
         if usage.input_tokens is None:
             named = call.model or model  # what is learned of a model goes by the name that was asked for
             counted = (
@@ -143,7 +168,9 @@ class Meter:
         model = facts.model or call.model
         for name in _names(call, model):
             mark = regional_mark(call, name)
-            price = self._prices.price(provider=call.provider, model=name, usage=usage, at=call.started_at, service_tier=tier, mark=mark)
+            price = self._prices.price(
+                provider=call.provider, model=name, usage=usage.charged, at=call.started_at, service_tier=tier, mark=mark
+            )
             if price is not None:
                 return Reading(
                     source=source,
@@ -172,12 +199,14 @@ def _unread(call: Call, reply: Reply) -> Reading:
     """Return the reading of a call without facts: a format that is not read, or an answer that never began."""
     if call.consumption is Consumption.UNREAD:
         return Reading(source=Source.UNMETERED)
+    if call.consumption is Consumption.RESULT:
+        return Reading(source=Source.NONE)
     return Reading(source=Source.BILLED_UNSEEN if reply.status is None or reply.status < 300 else Source.NONE)
 
 
 def _is_partial(facts: ReplyFacts) -> bool:
     """Whether the output is still unknown: a stream that broke off after its start. A complete answer may have none (embeddings)."""
-    return not facts.complete and facts.usage is not None and facts.usage.output_tokens is None
+    return not facts.complete and facts.usage is not None and (facts.running or facts.usage.output_tokens is None)
 
 
 def _is_running(facts: ReplyFacts, reply: Reply) -> bool:

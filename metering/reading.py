@@ -19,6 +19,8 @@ class Source(StrEnum):
     """Probably charged, nothing seen: an abort before the first byte, `unknown` after a crash. The most is the hold."""
     UNPRICED = "unpriced"
     """Usage is known, the price is not. The most is the hold."""
+    DEFERRED = "deferred"
+    """Ordered, to be done in the background or in a batch: this call costs nothing, the one that fetches the result is charged."""
     UNMETERED = "unmetered"
     """A format that is not read: neither is known."""
     NONE = "none"
@@ -42,6 +44,14 @@ class ReplyFacts:
     """The same call as another place of the answer counts it, where the two differ: the provider charges one of them."""
     service_tier: str | None = None
     """The tier that served the call, as the provider says; it may differ from the one asked for."""
+    running: bool = False
+    """The counts are those of a moment in the middle of the answer: more may have come after them."""
+    unseen: bool = False
+    """The answer is no text (sound, pictures) and reports nothing: no estimate can be made of what passed."""
+    job: str | None = None
+    """The id by which the same result can be asked for again (a background response, a run, a batch)."""
+    deferred: bool = False
+    """The work goes on after this answer: its usage comes with the result, when that is fetched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Server-sent events taken apart as their bytes arrive; no I/O, any split."""
+"""Streams of events taken apart as their bytes arrive: server-sent events, lines of JSON, arrays of JSON; no I/O, any split."""
+
+import json
+from typing import Any
 
 MAX_EVENT = 64 << 20
 """An event that is longer than this is dropped: nothing of it can be read within reason."""
@@ -80,3 +83,65 @@ class EventSplitter:
         if data:
             self._after_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+class LineSplitter:
+    """Turns bytes into lines that are not blank (NDJSON, JSON Lines: `application/x-ndjson`, `application/stream+json`)."""
+
+    __slots__ = ("_dropping", "_tail", "_tail_size")
+
+    def __init__(self) -> None:
+        self._tail: list[bytes] = []
+        self._tail_size = 0
+        self._dropping = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that these bytes complete."""
+        head, newline, rest = data.rpartition(b"\n")
+        if not newline:
+            self._keep(data)
+            return []
+        if self._tail:
+            head = b"".join((*self._tail, head))
+        lines = head.split(b"\n")
+        if self._dropping:
+            del lines[0]
+        self._forget()
+        if rest:
+            self._keep(rest)
+        return [stripped for line in lines if (stripped := line.strip())]
+
+    def finish(self) -> list[bytes]:
+        """Return the last line, which may have no end, or be cut short."""
+        last = b"" if self._dropping else b"".join(self._tail).strip()
+        self._forget()
+        return [last] if last else []
+
+    def _keep(self, rest: bytes) -> None:
+        self._tail_size += len(rest)
+        if self._tail_size > MAX_EVENT:
+            self._tail = []
+            self._dropping = True
+        elif not self._dropping:
+            self._tail.append(rest)
+
+    def _forget(self) -> None:
+        self._tail = []
+        self._tail_size = 0
+        self._dropping = False
+
+
+def array_elements(body: bytes) -> list[Any]:
+    """Return the whole elements of a JSON array that broke off (Gemini streams one where it was not asked for events)."""
+    text = body.decode("utf-8", "replace")
+    decoder = json.JSONDecoder()
+    found: list[Any] = []
+    at = 1
+    while True:
+        while at < len(text) and text[at] in ", \r\n\t":
+            at += 1
+        try:
+            element, at = decoder.raw_decode(text, at)
+        except (json.JSONDecodeError, RecursionError):
+            return found
+        found.append(element)

@@ -1,6 +1,7 @@
 """Tokens of a call. Unknown is None, never 0; usage of several parts adds with `+`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 
 def _add(a: int | None, b: int | None) -> int | None:
@@ -15,6 +16,9 @@ class Usage:
 
     `input_tokens` INCLUDES cache reads and cache writes; `output_tokens` INCLUDES reasoning. The others are shares of those two.
     `cache_write_tokens` includes `cache_write_1h_tokens`.
+    `billed_input_tokens` and `billed_output_tokens` are what is charged where the provider says so beside its counts, or where its total
+    proves that the counts leave something out: Cohere's billed units, Mistral's audio, Gemini's thinking behind the OpenAI door.
+    `seconds`, `pages`, `images` and `search_units` are units that are charged instead of tokens.
     `other_models` is usage on other models inside the call that these numbers leave out (Anthropic `iterations[]`).
     """
 
@@ -29,6 +33,12 @@ class Usage:
     image_input_tokens: int | None = None
     image_output_tokens: int | None = None
     web_searches: int | None = None
+    billed_input_tokens: int | None = None
+    billed_output_tokens: int | None = None
+    seconds: int | None = None
+    pages: int | None = None
+    images: int | None = None
+    search_units: int | None = None
     other_models: tuple[tuple[str, "Usage"], ...] = ()
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -44,8 +54,55 @@ class Usage:
             image_input_tokens=_add(self.image_input_tokens, other.image_input_tokens),
             image_output_tokens=_add(self.image_output_tokens, other.image_output_tokens),
             web_searches=_add(self.web_searches, other.web_searches),
+            billed_input_tokens=_billed(self, other, "input_tokens"),
+            billed_output_tokens=_billed(self, other, "output_tokens"),
+            seconds=_add(self.seconds, other.seconds),
+            pages=_add(self.pages, other.pages),
+            images=_add(self.images, other.images),
+            search_units=_add(self.search_units, other.search_units),
             other_models=self.other_models + other.other_models,
         )
+
+    @property
+    def charged(self) -> "Usage":
+        """Return the tokens that are charged, for pricing: what is billed, and no share that exceeds its whole."""
+        billed = self.billed_input_tokens
+        whole = self.input_tokens if billed is None else billed
+        # Cohere bills what is not its own prompt: what was cached of the counted tokens has no part in that.
+        read = self.cache_read_tokens if billed is None or billed >= (self.input_tokens or 0) else None
+        return replace(
+            self,
+            input_tokens=whole,
+            output_tokens=self.output_tokens if self.billed_output_tokens is None else self.billed_output_tokens,
+            cache_read_tokens=_within(read, whole),
+            cache_write_tokens=_within(self.cache_write_tokens, whole),
+            other_models=tuple((model, usage.charged) for model, usage in self.other_models),
+        )
+
+    @property
+    def units(self) -> dict[str, int]:
+        """Return what is charged and stands in no other count, by name: for the ledger."""
+        return {name: amount for name in _UNITS if (amount := getattr(self, name)) is not None}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all was counted."""
+        return self == NO_USAGE
+
+
+_UNITS = ("billed_input_tokens", "billed_output_tokens", "seconds", "pages", "images", "search_units", "web_searches")
+
+
+def _within(share: int | None, whole: int | None) -> int | None:
+    return share if share is None or whole is None else min(share, whole)
+
+
+def _billed(one: Usage, other: Usage, counted: Literal["input_tokens", "output_tokens"]) -> int | None:
+    """Add what is billed; where one of the two says nothing apart, its count is what is billed."""
+    first, second = (getattr(each, f"billed_{counted}") for each in (one, other))
+    if first is None and second is None:
+        return None
+    return _add(getattr(one, counted) if first is None else first, getattr(other, counted) if second is None else second)
 
 
 NO_USAGE = Usage()

@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from alerting.finding import Refusal
 from metering.call import Consumption, Endpoint
-from metering.providers import FORMATS
+from metering.providers import FORMATS, FormFormat
 from metering.providers.catalog import Provider
+from metering.providers.forms import read_form
 from metering.providers.routes import Route, route
 from metering.providers.wire import RequestFacts
 from proxy import decoding, strict_json
@@ -74,7 +75,9 @@ def is_websocket(headers: Mapping[bytes, bytes]) -> bool:
 
 def takes_json(found: Route) -> bool:
     """Say whether the endpoint takes JSON only, so that its smaller body limit applies; the others take uploads too."""
-    return found.wire_format is not None or found.endpoint in _JSON_ENDPOINTS
+    if found.wire_format is not None:
+        return not isinstance(FORMATS.get(found.wire_format), FormFormat)
+    return found.endpoint in _JSON_ENDPOINTS
 
 
 def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
@@ -122,8 +125,12 @@ def _body(raw: RawRequest, wire_format: str, *, cap: int) -> RequestFacts | Reje
         if isinstance(decoded, Rejected):
             return decoded
         data = decoded
+    wire, content_type = FORMATS[wire_format], raw.headers.get(b"content-type", b"").decode("latin-1")
     try:
-        return FORMATS[wire_format].read_request(strict_json.parse(data))
+        if isinstance(wire, FormFormat) and content_type.lower().lstrip().startswith("multipart/form-data"):
+            form = read_form(data, content_type=content_type)
+            return wire.read_form(form.fields, files=form.files)
+        return wire.read_request(strict_json.parse(data))
     except ValueError as error:
         return Rejected(Refusal.UNREADABLE, f"The request has no single meaning: {error}"[:500])
 

@@ -2,29 +2,61 @@
 
 from collections.abc import Mapping
 
+from metering.providers.anthropic_complete import ANTHROPIC_COMPLETE
 from metering.providers.anthropic_messages import ANTHROPIC_MESSAGES
+from metering.providers.batches import BATCH_FORMATS
 from metering.providers.bedrock_converse import BEDROCK_CONVERSE, BEDROCK_CONVERSE_STREAM
 from metering.providers.bedrock_invoke import BEDROCK_INVOKE, BEDROCK_INVOKE_STREAM
+from metering.providers.cohere import COHERE_CHAT, COHERE_EMBED, COHERE_RERANK
+from metering.providers.gemini import GEMINI_GENERATE, GEMINI_STREAM
+from metering.providers.gemini_embeddings import GEMINI_EMBED, VERTEX_PREDICT
+from metering.providers.gemini_interactions import GEMINI_INTERACTIONS
+from metering.providers.mistral import MISTRAL_CONVERSATIONS, MISTRAL_OCR
+from metering.providers.ollama import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
 from metering.providers.openai_chat import OPENAI_CHAT
 from metering.providers.openai_completions import OPENAI_COMPLETIONS
 from metering.providers.openai_embeddings import OPENAI_EMBEDDINGS
+from metering.providers.openai_media import OPENAI_IMAGES, OPENAI_SPEECH, OPENAI_TRANSCRIPTIONS
+from metering.providers.openai_rerank import OPENAI_RERANK
 from metering.providers.openai_responses import OPENAI_RESPONSES
-from metering.providers.wire import HeaderedFormat, ReplyReader, RequestFacts, WireFormat
+from metering.providers.openai_runs import OPENAI_RUNS
+from metering.providers.wire import FormFormat, HeaderedFormat, ReplyReader, RequestFacts, WireFormat
+from metering.providers.xai_videos import XAI_VIDEOS
 
-FORMATS: Mapping[str, WireFormat] = {
-    wire.name: wire
-    for wire in (
-        OPENAI_CHAT,
-        OPENAI_RESPONSES,
-        OPENAI_COMPLETIONS,
-        OPENAI_EMBEDDINGS,
-        ANTHROPIC_MESSAGES,
-        BEDROCK_CONVERSE,
-        BEDROCK_CONVERSE_STREAM,
-        BEDROCK_INVOKE,
-        BEDROCK_INVOKE_STREAM,
-    )
-}
+_READ: tuple[WireFormat, ...] = (
+    OPENAI_CHAT,
+    OPENAI_RESPONSES,
+    OPENAI_COMPLETIONS,
+    OPENAI_EMBEDDINGS,
+    OPENAI_RERANK,
+    OPENAI_RUNS,
+    OPENAI_SPEECH,
+    OPENAI_TRANSCRIPTIONS,
+    OPENAI_IMAGES,
+    XAI_VIDEOS,
+    ANTHROPIC_MESSAGES,
+    ANTHROPIC_COMPLETE,
+    GEMINI_GENERATE,
+    GEMINI_STREAM,
+    GEMINI_EMBED,
+    VERTEX_PREDICT,
+    GEMINI_INTERACTIONS,
+    COHERE_CHAT,
+    COHERE_EMBED,
+    COHERE_RERANK,
+    OLLAMA_CHAT,
+    OLLAMA_GENERATE,
+    OLLAMA_EMBED,
+    MISTRAL_OCR,
+    MISTRAL_CONVERSATIONS,
+    *BATCH_FORMATS,
+    BEDROCK_CONVERSE,
+    BEDROCK_CONVERSE_STREAM,
+    BEDROCK_INVOKE,
+    BEDROCK_INVOKE_STREAM,
+)
+
+FORMATS: Mapping[str, WireFormat] = {wire.name: wire for wire in _READ}
 """Every wire format that is read, by its name."""
 
-__all__ = ["FORMATS", "HeaderedFormat", "ReplyReader", "RequestFacts", "WireFormat"]
+__all__ = ["FORMATS", "FormFormat", "HeaderedFormat", "ReplyReader", "RequestFacts", "WireFormat"]

@@ -4,25 +4,33 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from metering.providers.shapes import Json, load, obj
 from metering.reading import ReplyFacts
-from metering.streams import EventSplitter
+from metering.streams import EventSplitter, LineSplitter, array_elements
 
 MAX_BODY = 64 << 20
 MAX_KEPT = 8 << 20
 """Stream bytes kept to estimate from, in case that no usage comes."""
 
-_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
+
+
+@cache
+def _member(name: str) -> tuple[bytes, re.Pattern[bytes]]:
+    quoted = b'"%b"' % name.encode()
+    return quoted, re.compile(quoted + rb"\s*:\s*\{")
 
 
 @dataclass(slots=True)
 class Events:
     """What was kept of a stream of events."""
 
+    counted_in: str = "usage"
+    """The member that reports usage."""
     opening: list[bytes] = field(default_factory=list[bytes])
     """The first two, then the first that has usage: they name the model."""
     usages: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=4))
@@ -43,7 +51,8 @@ class Events:
             return
         if len(self.opening) < 2:
             self.opening.append(event)
-        if b'"usage"' in event and _USAGE.search(event):
+        name, member = _member(self.counted_in)
+        if name in event and member.search(event):
             if not self.usages:
                 self.opening.append(event)
             self.usages.append(event)
@@ -61,9 +70,13 @@ def parsed(events: "list[bytes] | deque[bytes]") -> list[Json]:
 
 
 class AnswerReader:
-    """Reads one answer: `read_body` makes facts of a whole JSON document, `read_events` of a stream of events."""
+    """Reads one answer: `read_body` makes facts of a whole JSON document, `read_events` of a stream of events.
 
-    __slots__ = ("_body", "_content_type", "_events", "_head", "_read_body", "_read_events", "_size", "_splitter")
+    A stream is server-sent events or, with `lines`, one JSON object a line. `read_body` gets the elements of a JSON array also when the
+    array broke off. `counted_in` is the member of an event that reports usage.
+    """
+
+    __slots__ = ("_body", "_content_type", "_events", "_head", "_lines", "_read_body", "_read_events", "_size", "_splitter")
 
     def __init__(
         self,
@@ -71,6 +84,8 @@ class AnswerReader:
         content_type: str | None,
         read_body: Callable[[object], ReplyFacts],
         read_events: Callable[[Events], ReplyFacts],
+        lines: bool = False,
+        counted_in: str = "usage",
     ) -> None:
         self._content_type = (content_type or "").lower()
         self._read_body = read_body
@@ -78,8 +93,9 @@ class AnswerReader:
         self._head = b""
         self._body: list[bytes] | None = None
         self._size = 0
-        self._splitter: EventSplitter | None = None
-        self._events = Events()
+        self._splitter: EventSplitter | LineSplitter | None = None
+        self._lines = lines
+        self._events = Events(counted_in)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -101,7 +117,7 @@ class AnswerReader:
             return self._read_events(self._events)
         body = b"".join(self._body or ())
         self._body = []
-        return self._read_body(load(body) if self._size <= MAX_BODY else None)
+        return self._read_body(_document(body) if self._size <= MAX_BODY else None)
 
     def _begin(self, data: bytes) -> None:
         self._head += data
@@ -123,5 +139,18 @@ class AnswerReader:
 
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
-        if self._body is not None and self._size <= MAX_BODY:
-            self._body.append(data)
+        if self._body is None or self._size > MAX_BODY:
+            return
+        self._body.append(data)
+        if self._lines and b"\n" in data:
+            self._lines = False  # decided now, one way or the other
+            body = b"".join(self._body)
+            if obj(load(body.partition(b"\n")[0])):
+                self._splitter, self._body = LineSplitter(), None
+                self.feed(body)
+
+
+def _document(body: bytes) -> object:
+    """Return a JSON document, or what there is of an array that broke off."""
+    found = load(body)
+    return array_elements(body) if found is None and body.startswith(b"[") else found

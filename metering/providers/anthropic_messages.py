@@ -79,7 +79,7 @@ def _broken_off(facts: ReplyFacts, said: Iterable[str]) -> ReplyFacts:
 
 
 def _facts(message: Json, usage: Json, said: Iterable[str], *, complete: bool) -> ReplyFacts:
-    counted = _usage(usage) if usage else None
+    counted = messages_usage(usage) if usage else None
     return ReplyFacts(
         usage=counted,
         model=text(message.get("model")),
@@ -90,7 +90,8 @@ def _facts(message: Json, usage: Json, said: Iterable[str], *, complete: bool) -
     )
 
 
-def _usage(usage: Json) -> Usage | None:
+def messages_usage(usage: Json) -> Usage | None:
+    """Return the usage of a message; what ran on other models stands apart."""
     fresh, written = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if fresh is None and written is None:
         return None
@@ -115,7 +116,7 @@ def _other_models(usage: Json) -> Iterator[tuple[str, Usage]]:
     """Yield what ran on other models: `advisor_message` iterations stand outside the counts of the message."""
     for iteration in objects(usage.get("iterations")):
         model = text(iteration.get("model"))
-        if iteration.get("type") != "message" and model and (counted := _usage({**iteration, "iterations": None})):
+        if iteration.get("type") != "message" and model and (counted := messages_usage({**iteration, "iterations": None})):
             yield model, counted
 
 

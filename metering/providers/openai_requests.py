@@ -148,6 +148,24 @@ def read_completions(body: Json) -> RequestFacts:
     return _facts(body, _plain(body, "prompt"), tools=(), cap=("max_tokens",))
 
 
+def read_run(body: Json) -> RequestFacts:
+    """Read the start of an Assistants run: what it adds to the stored thread, and what it overrides of the assistant."""
+    builder = PromptBuilder(stored=True)
+    for name in ("instructions", "additional_instructions"):
+        builder.add(string(body, name), system=True)
+    thread = body.get("thread")
+    messages = sequence(mapping(thread, "`thread`"), "messages") if thread is not None else ()
+    for each in (*messages, *sequence(body, "additional_messages")):
+        builder.messages += 1
+        builder.add(mapping(each, "each of the messages").get("content"))
+    for each in sequence(body, "tool_outputs"):
+        builder.add(string(mapping(each, "each of `tool_outputs`"), "output"))
+    tools = sequence(body, "tools")
+    builder.tools = compact(tools)
+    builder.server_tools = server_tools(tools)
+    return _facts(body, builder.build(), tools=tool_names(tools), cap=("max_completion_tokens",))
+
+
 def read_embeddings(body: Json) -> RequestFacts:
     """Read an embeddings request; it has no output."""
     facts = _facts(body, _plain(body, "input"), tools=(), cap=())

@@ -60,6 +60,7 @@ def _failed(facts: ReplyFacts, event: Json) -> ReplyFacts:
 def _facts(provider: str, response: Json, said: Iterable[str], *, complete: bool, named: tuple[Json, ...]) -> ReplyFacts:
     counted = obj(response.get("usage"))
     usage = responses_usage(counted)
+    background = any(each.get("background") is True for each in (response, *named))
     searches = count(obj(obj(response.get("tool_usage")).get("web_search")).get("num_requests"))
     if usage and usage.web_searches is None and searches is not None:
         usage = replace(usage, web_searches=searches)
@@ -71,6 +72,8 @@ def _facts(provider: str, response: Json, said: Iterable[str], *, complete: bool
         output_text="" if usage else "".join(said),
         reported_cost_nano=reported_cost(counted, provider=provider),
         service_tier=text(response.get("service_tier")),
+        job=next((name for each in (response, *named) if (name := text(each.get("id")))), None) if background else None,
+        deferred=background and usage is None and not complete,
     )
 
 

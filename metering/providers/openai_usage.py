@@ -1,6 +1,7 @@
 """The usage objects of OpenAI-shaped APIs, with what each provider does differently."""
 
-from decimal import ROUND_HALF_EVEN, Decimal
+from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 from metering.providers.shapes import Json, amount, count, first_count, obj, text
 from metering.units import NANO
@@ -21,18 +22,19 @@ def chat_usage(usage: Json, *, provider: str, model: str | None) -> Usage | None
     gave = obj(usage.get("completion_tokens_details")) or obj(usage.get("completion_token_details"))
     reasoning = first_count(gave.get("reasoning_tokens"), usage.get("reasoning_tokens"))
     audio = count(took.get("audio_tokens"))
-    if prompt is not None and completion is not None and audio and total == prompt + audio + completion:
-        prompt += audio  # Mistral counts audio beside the prompt.
     return Usage(
         input_tokens=prompt,
         output_tokens=_output(completion, prompt=prompt, total=total, reasoning=reasoning, names=(provider, model or "")),
-        cache_read_tokens=_within(_cache_read(usage, took), prompt),
-        cache_write_tokens=_within(first_count(took.get("cache_write_tokens"), usage.get("cache_creation_input_tokens")), prompt),
+        cache_read_tokens=_cache_read(usage, took),
+        cache_write_tokens=first_count(took.get("cache_write_tokens"), usage.get("cache_creation_input_tokens")),
         reasoning_tokens=reasoning,
         audio_input_tokens=audio,
         audio_output_tokens=count(gave.get("audio_tokens")),
         image_input_tokens=count(took.get("image_tokens")),
         image_output_tokens=count(gave.get("image_tokens")),
+        billed_input_tokens=_billed_input(prompt, completion, total=total, audio=audio),
+        billed_output_tokens=_billed_output(prompt, completion, total=total, provider=provider),
+        seconds=count(usage.get("prompt_audio_seconds")),
         web_searches=count(obj(usage.get("server_tool_use_details")).get("web_search_requests")),
     )
 
@@ -50,22 +52,29 @@ def _cache_read(usage: Json, took: Json) -> int | None:
     )
 
 
-def _within(share: int | None, whole: int | None) -> int | None:
-    """Return a share that is no more than the whole: Azure's Grok counts a hidden cached prompt that is not in the prompt tokens."""
-    return share if share is None or whole is None else min(share, whole)
+def _billed_input(prompt: int | None, completion: int | None, *, total: int | None, audio: int | None) -> int | None:
+    """Return the input that the total proves: Mistral counts audio beside the prompt."""
+    if prompt is None or not audio or total != prompt + audio + (completion or 0):
+        return None
+    return prompt + audio
+
+
+def _billed_output(prompt: int | None, completion: int | None, *, total: int | None, provider: str) -> int | None:
+    """Return the output that the total proves: Gemini behind its OpenAI door reports thinking in the total alone."""
+    if provider not in {"gcp.gemini", "gcp.vertex_ai"} or prompt is None or completion is None or total is None:
+        return None
+    return total - prompt if total > prompt + completion else None
 
 
 def _output(completion: int | None, *, prompt: int | None, total: int | None, reasoning: int | None, names: tuple[str, str]) -> int | None:
     """Return the output with reasoning. Most providers include it; the sum tells who does not.
 
-    xAI: total = prompt + completion + reasoning. Gemini behind its OpenAI door reports thinking in the total alone.
+    xAI: total = prompt + completion + reasoning.
     Vercel's gateway leaves Gemini's thinking out of both (its own cost fits only when it is added).
     """
     provider, model = names
     if completion is None or prompt is None:
         return completion
-    if provider == "gcp.gemini" and total is not None and total > prompt + completion:
-        return total - prompt
     if not reasoning:
         return completion
     if total == prompt + completion + reasoning:
@@ -84,14 +93,31 @@ def responses_usage(usage: Json) -> Usage | None:
     return Usage(
         input_tokens=read,
         output_tokens=written,
-        cache_read_tokens=_within(count(took.get("cached_tokens")), read),
-        cache_write_tokens=_within(count(took.get("cache_write_tokens")), read),
+        cache_read_tokens=count(took.get("cached_tokens")),
+        cache_write_tokens=count(took.get("cache_write_tokens")),
         reasoning_tokens=count(gave.get("reasoning_tokens")),
         audio_input_tokens=count(took.get("audio_tokens")),
         audio_output_tokens=count(gave.get("audio_tokens")),
         image_input_tokens=count(took.get("image_tokens")),
         image_output_tokens=count(gave.get("image_tokens")),
         web_searches=count(obj(usage.get("server_side_tool_usage_details")).get("web_search_calls")),
+    )
+
+
+def media_usage(usage: Json) -> Usage | None:
+    """Return the usage of transcriptions, speech and pictures: tokens with details by what they stand for, or seconds of sound."""
+    if usage.get("type") == "duration" or ("seconds" in usage and "input_tokens" not in usage):
+        seconds = amount(usage.get("seconds"))
+        return None if seconds is None else Usage(seconds=int(seconds.to_integral_value(ROUND_CEILING)))
+    found = responses_usage(usage)
+    took = obj(usage.get("input_token_details"))
+    if found is None or not took:
+        return found
+    return replace(
+        found,
+        cache_read_tokens=count(took.get("cached_tokens")),
+        audio_input_tokens=count(took.get("audio_tokens")),
+        image_input_tokens=count(took.get("image_tokens")),
     )
 
 

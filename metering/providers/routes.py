@@ -27,9 +27,16 @@ class _Rule:
     wire_format: str | None = None
     consumption: Consumption = Consumption.UNREAD
 
+    only: frozenset[str] = frozenset()
+    """The providers (ids) that the rule is for; empty for all."""
 
-def _read(suffix: str, operation: str, endpoint: Endpoint, wire_format: str) -> _Rule:
-    return _Rule(re.compile(suffix), operation, endpoint, wire_format, Consumption.METERED)
+
+def _read(suffix: str, operation: str, endpoint: Endpoint, wire_format: str, *only: str) -> _Rule:
+    return _Rule(re.compile(suffix), operation, endpoint, wire_format, Consumption.METERED, frozenset(only))
+
+
+def _result(suffix: str, operation: str, endpoint: Endpoint, wire_format: str, *only: str) -> _Rule:
+    return _Rule(re.compile(suffix), operation, endpoint, wire_format, Consumption.RESULT, frozenset(only))
 
 
 def _unread(suffix: str, operation: str, endpoint: Endpoint = Endpoint.OTHER) -> _Rule:
@@ -40,35 +47,67 @@ def _free(suffix: str, operation: str, endpoint: Endpoint = Endpoint.OTHER) -> _
     return _Rule(re.compile(suffix), operation, endpoint, None, Consumption.FREE)
 
 
+_VERTEX = ("gcp.vertex_ai",)
+_OLLAMA = ("ollama", "openai_compatible")
+_MISTRAL = ("mistral_ai", "azure.ai.inference", "gcp.vertex_ai", "openai_compatible")
+_OPENAI_BATCHES = ("openai", "azure.ai.openai", "mistral_ai", "groq", "together", "openai_compatible")
+
 _POSTS = (
     # Counts look like usage, and are not: by their path, before anything else.
     _free(
-        r"/messages/count_tokens$|/responses/input_tokens$|:countTokens$|:computeTokens$|/count-tokens$|/tokenize$|/detokenize$",
+        r"/messages/count_tokens$|/responses/input_tokens$|:countTokens$|:computeTokens$|/count-tokens$|/tokenize$|/detokenize$"
+        r"|/models/count-tokens:rawPredict$",
         "count_tokens",
     ),
     _free(r"/threads$|/threads/(?!runs$)[^/]+(?:/messages)?$|/assistants(?:/[^/]+)?$", "other"),
+    _read(r"/threads/runs$|/threads/[^/]+/runs(?:/[^/]+/submit_tool_outputs)?$", "invoke_agent", Endpoint.OTHER, "openai.runs"),
+    _read(
+        r"/chat/completions$|/publishers/(?:mistralai|ai21)/models/[^/]+:(?:streamRawPredict|rawPredict)$",
+        "chat",
+        Endpoint.CHAT,
+        "openai.chat",
+        *_VERTEX,
+    ),
     _read(r"/chat/completions$|/agents/completions$", "chat", Endpoint.CHAT, "openai.chat"),
     _read(r"/responses(?:/compact)?$", "chat", Endpoint.RESPONSES, "openai.responses"),
     _read(
         r"/messages$|/publishers/anthropic/models/[^/]+:(?:streamRawPredict|rawPredict)$", "chat", Endpoint.MESSAGES, "anthropic.messages"
     ),
+    _read(r"/api/embed(?:dings)?$", "embeddings", Endpoint.EMBEDDINGS, "ollama.embed", *_OLLAMA),
     _read(r"/embeddings$", "embeddings", Endpoint.EMBEDDINGS, "openai.embeddings"),
     _read(r"/completions$", "text_completion", Endpoint.CHAT, "openai.completions"),
-    _unread(r":(?:streamGenerateContent|generateContent)$", "generate_content", Endpoint.CHAT),
-    _unread(r":(?:batchEmbedContents|embedContent)$", "embeddings", Endpoint.EMBEDDINGS),
+    _read(r":generateContent$", "generate_content", Endpoint.CHAT, "gemini.generate_content"),
+    _read(r":streamGenerateContent$", "generate_content", Endpoint.CHAT, "gemini.stream_generate_content"),
+    _read(r":(?:batchEmbedContents|embedContent)$", "embeddings", Endpoint.EMBEDDINGS, "gemini.embed_content"),
+    _read(r"/publishers/google/models/[^/]*embedding[^/]*:predict$", "embeddings", Endpoint.EMBEDDINGS, "vertex.predict"),
+    _read(r"/publishers/google/models/[^/]+:predict$", "generate_content", Endpoint.OTHER, "vertex.predict"),
+    _read(r":(?:batchGenerateContent|asyncBatchEmbedContent)$", "batch", Endpoint.OTHER, "batch.create"),
+    _read(r"/interactions$", "generate_content", Endpoint.CHAT, "gemini.interactions", "gcp.gemini", *_VERTEX),
     _unread(r":(?:streamRawPredict|rawPredict|predict|predictLongRunning)$", "generate_content"),
     _read(r"/model/.+/converse$", "chat", Endpoint.CHAT, "bedrock.converse"),
     _read(r"/model/.+/converse-stream$", "chat", Endpoint.CHAT, "bedrock.converse_stream"),
     _read(r"/model/[^/]*embed[^/]*/invoke$", "embeddings", Endpoint.EMBEDDINGS, "bedrock.invoke"),
     _read(r"/model/.+/invoke$", "generate_content", Endpoint.CHAT, "bedrock.invoke"),
     _read(r"/model/.+/invoke-with-response-stream$", "generate_content", Endpoint.CHAT, "bedrock.invoke_stream"),
+    _read(r"/v[12]/chat$", "chat", Endpoint.CHAT, "cohere.chat", "cohere"),
+    _read(r"/v1/generate$", "text_completion", Endpoint.CHAT, "cohere.chat", "cohere"),
+    _read(r"/v[12]/embed$", "embeddings", Endpoint.EMBEDDINGS, "cohere.embed", "cohere"),
+    _read(r"/rerank$", "rerank", Endpoint.OTHER, "cohere.rerank", "cohere"),
+    _read(r"/rerank$", "rerank", Endpoint.OTHER, "openai.rerank"),
+    _read(r"/api/chat$", "chat", Endpoint.CHAT, "ollama.chat", *_OLLAMA),
+    _read(r"/api/generate$", "text_completion", Endpoint.CHAT, "ollama.generate", *_OLLAMA),
+    _read(r"/v1/complete$", "text_completion", Endpoint.CHAT, "anthropic.complete"),
     _unread(r"/v[12]/chat$|/api/chat$", "chat", Endpoint.CHAT),
-    _unread(r"/api/generate$|/v1/complete$", "text_completion", Endpoint.CHAT),
+    _unread(r"/api/generate$", "text_completion", Endpoint.CHAT),
     _unread(r"/v[12]/embed$|/api/embed$", "embeddings", Endpoint.EMBEDDINGS),
-    _unread(r"/rerank$", "rerank"),
-    _unread(r"/images(?:/(?:generations|edits|variations))?$", "image_generation", Endpoint.IMAGES),
-    _unread(r"/audio/speech$|/v1/speak$|/text-to-speech/", "speech", Endpoint.AUDIO),
-    _unread(r"/audio/(?:transcriptions|translations)$|/v1/listen$|/speech-to-text$", "transcription", Endpoint.AUDIO),
+    _read(r"/images(?:/(?:generations|edits|variations))?$", "image_generation", Endpoint.IMAGES, "openai.images"),
+    _read(r"/audio/speech$", "speech", Endpoint.AUDIO, "openai.speech"),
+    _read(r"/audio/(?:transcriptions|translations)$", "transcription", Endpoint.AUDIO, "openai.transcriptions"),
+    _unread(r"/v1/speak$|/text-to-speech/", "speech", Endpoint.AUDIO),
+    _unread(r"/v1/listen$|/speech-to-text$", "transcription", Endpoint.AUDIO),
+    _read(r"/videos/generations$", "video_generation", Endpoint.OTHER, "xai.videos", "x_ai"),
+    _read(r"/ocr$", "ocr", Endpoint.OTHER, "mistral.ocr", *_MISTRAL),
+    _read(r"/conversations(?:/[^/]+(?:/restart)?)?$", "invoke_agent", Endpoint.CHAT, "mistral.conversations", "mistral_ai"),
     _free(r"/moderations$", "moderation"),
     _free(
         r"/files$|/files/[^/]+/content$|/uploads(?:/[^/]+(?:/parts|/complete|/cancel))?$|/upload/v1(?:beta)?/files$",
@@ -80,7 +119,21 @@ _POSTS = (
     _free(r"/chat/completions/[^/]+$", "other"),
     # What agent CLIs report home.
     _free(r"^/api/(?:event_logging|claude_code|claude_cli|oauth|hello)(?:/|$)|/analytics-events/|/telemetry$|/statsig", "other"),
-    _unread(r"/batches$|/batch/jobs$", "batch"),
+    _read(r"/batches$|/batch/jobs$|/batches/[^/]+/requests$", "batch", Endpoint.OTHER, "batch.create"),
+)
+
+_GETS = (
+    _result(r"/responses/[^/]+$", "chat", Endpoint.RESPONSES, "openai.responses"),
+    _result(r"/threads/[^/]+/runs/[^/]+$", "invoke_agent", Endpoint.OTHER, "openai.runs"),
+    _result(r"/interactions/[^/]+$", "generate_content", Endpoint.CHAT, "gemini.interactions", "gcp.gemini", *_VERTEX),
+    _result(r"/videos/[^/]+$", "video_generation", Endpoint.OTHER, "xai.videos", "x_ai"),
+    _result(r"/messages/batches/[^/]+/results$", "batch", Endpoint.OTHER, "anthropic.batch_results"),
+    _result(r"/batches/[^/]+$", "batch", Endpoint.OTHER, "gemini.batch", "gcp.gemini", *_VERTEX),
+    _result(r"/batch/jobs/[^/]+$", "batch", Endpoint.OTHER, "mistral.batch", "mistral_ai"),
+    _result(r"/files/[^/]+:download$", "batch", Endpoint.FILES, "gemini.batch_results", "gcp.gemini"),
+    _result(r"/files/[^/]+/content$", "batch", Endpoint.FILES, "openai.batch_results", *_OPENAI_BATCHES),
+    # Paged: it cannot be told which page was seen before.
+    _Rule(re.compile(r"/batches/[^/]+/results$"), "batch", Endpoint.OTHER, only=frozenset({"x_ai"})),
 )
 
 _LISTS = re.compile(r"/(?:models|available-models|tags)(?:/[^/]+)?$")
@@ -101,18 +154,21 @@ def route(provider: Provider, method: str, path: str, *, websocket: bool = False
         return Route(operation="other", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.FREE)
     if websocket or path.endswith("/realtime"):
         return Route(operation="realtime", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.UNREAD, model=model)
+    if found := _matching({"POST": _POSTS, "GET": _GETS}.get(method.upper(), ()), provider, path):
+        return Route(
+            operation=found.operation,
+            endpoint=found.endpoint,
+            wire_format=found.wire_format,
+            consumption=found.consumption,
+            model=model,
+        )
     if method.upper() != "POST":
         return _free_route(path, model)
-    for rule in _POSTS:
-        if rule.suffix.search(path):
-            return Route(
-                operation=rule.operation,
-                endpoint=rule.endpoint,
-                wire_format=rule.wire_format,
-                consumption=rule.consumption,
-                model=model,
-            )
     return Route(operation="other", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.UNREAD, model=model)
+
+
+def _matching(rules: tuple[_Rule, ...], provider: Provider, path: str) -> _Rule | None:
+    return next((rule for rule in rules if (not rule.only or provider.id in rule.only) and rule.suffix.search(path)), None)
 
 
 def _free_route(path: str, model: str | None) -> Route:

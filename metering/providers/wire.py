@@ -51,6 +51,15 @@ class WireFormat(Protocol):
 
 
 @runtime_checkable
+class FormFormat(Protocol):
+    """A wire format whose requests may also be uploads (`multipart/form-data`)."""
+
+    def read_form(self, fields: Mapping[str, str], *, files: int) -> RequestFacts:
+        """Return what an upload with these fields and so many files asks for; ValueError(reason) as for `read_request`."""
+        ...
+
+
+@runtime_checkable
 class HeaderedFormat(Protocol):
     """A wire format that counts in the headers of an answer too (Bedrock)."""
 

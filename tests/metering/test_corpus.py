@@ -1,9 +1,10 @@
-"""The recordings of the formats that are read, each at random chunk boundaries, against the usage that the provider reported.
+"""Every recording, each at random chunk boundaries, against the usage that the provider reported.
 
-The rules of the comparison: the input total is `derived.input_total`, or the total of an embedding that reports nothing else; the
-output total is `derived.output_total`; cached, cache_write and reasoning are as reported, None where null. Three things differ on
-purpose: a cached count above the input is the input (Azure's Grok), and two recorded totals hold tokens that the parts leave out
-(Gemini's thinking behind the OpenAI door, Mistral's audio), which the note `total_N_not_explained_by_parts` tells.
+The rules of the comparison: the input total is `derived.input_total`, or the total of an embedding or rerank that reports nothing else;
+the output total is `derived.output_total`; cached, cache_write, reasoning, and the units that are charged, are as reported, None where
+null. Numbers are kept as reported also where they cannot be the bill (Azure's Grok has more cached than input; the totals of Gemini
+behind the OpenAI door and of Mistral's audio hold tokens that the parts leave out): what is charged there stands beside them, and
+`Usage.charged` is what gets priced.
 """
 
 import random
@@ -11,18 +12,21 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 import pytest
 
+from metering.call import Consumption, Endpoint
 from metering.providers import FORMATS, HeaderedFormat
 from metering.providers.catalog import Route, provider_of_host, route
 from metering.providers.provider import Provider
 from metering.reading import ReplyFacts
 from metering.usage import Usage
 from tests.support.corpus import CORPUS, MISSING, Exchange, exchanges
+from tests.support.recorded_requests import request_facts
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING)
 
+_NAMELESS = frozenset({"batch", "transcription", "speech", "image_generation", "video_generation"})
+"""Operations whose answers name no model."""
 _LOCAL = ("localhost", "*.local")
 
 
@@ -50,7 +54,15 @@ def _read(exchange: Exchange, provider: Provider, found: Route, chance: random.R
     return reader.finish()
 
 
-def _differences(usage: Usage, expected: dict[str, Any], notes: tuple[str, ...]) -> Iterator[str]:
+_EXCEPTIONS = {
+    "crmne/ruby_llm spec/fixtures/vcr_cassettes/batch_with_anthropic_claude-haiku-4-5_reloads_a_batch_by_id_and_collects_messages_without_"
+    "the_chats.yml#12": "the results of a batch: the recordings' reader leaves them out, but their lines report usage, and it is here that "
+    "the work of a batch is charged",
+}
+"""Recordings whose reading differs from `expected_usage`, and why."""
+
+
+def _differences(usage: Usage, expected: dict[str, Any]) -> Iterator[str]:
     wanted = expected["derived"]["input_total"]
     if wanted is None:
         wanted = expected["total"]
@@ -61,12 +73,13 @@ def _differences(usage: Usage, expected: dict[str, Any], notes: tuple[str, ...])
         "cache_write": (usage.cache_write_tokens, expected["cache_write"]),
         "cache_write_1h": (usage.cache_write_1h_tokens or None, expected.get("cache_write_1h") or None),
         "reasoning": (usage.reasoning_tokens, expected["reasoning"]),
+        "pages": (usage.pages, expected.get("pages")),
+        "seconds": (usage.seconds, expected.get("seconds") or expected.get("audio_seconds")),
+        "search units": (usage.search_units, expected.get("billed_search_units")),
     }
-    if any(note.endswith("_not_explained_by_parts") for note in notes):
-        explained = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        pairs = {"total": (explained, expected["total"])}
-    if expected["cached"] is not None and wanted is not None and expected["cached"] > wanted:
-        pairs["cached"] = (usage.cache_read_tokens, wanted)
+    if expected.get("billed_input") is not None:
+        pairs["billed input"] = usage.billed_input_tokens, expected["billed_input"]
+        pairs["billed output"] = usage.billed_output_tokens, expected.get("billed_output")
     for name, (found, reported) in pairs.items():
         if found != reported:
             yield f"{name} {found}, reported {reported}"
@@ -74,23 +87,47 @@ def _differences(usage: Usage, expected: dict[str, Any], notes: tuple[str, ...])
 
 def test_usage_is_what_the_provider_reported() -> None:
     chance = random.Random(20261121)
-    compared, misses = 0, Counter[str]()
+    compared, misses, excepted = 0, Counter[str](), set[str]()
 
     for exchange, provider, found in _routed():
         facts = _read(exchange, provider, found, chance)
-        if exchange.expected is None:
+        if exchange.source in _EXCEPTIONS:
+            excepted.add(exchange.source)
+        elif exchange.expected is None:
             assert facts.usage is None, f"{exchange.source}: usage out of nothing"
-            continue
-        compared += 1
-        if facts.usage is None:
-            misses[f"{exchange.name}: no usage"] += 1
-            continue
-        for difference in _differences(facts.usage, dict(exchange.expected), exchange.notes):
-            misses[f"{exchange.name}: {difference}"] += 1
+        elif facts.usage is not None:
+            compared += 1
+            for difference in _differences(facts.usage, dict(exchange.expected)):
+                misses[f"{exchange.name}: {difference}"] += 1
+        elif facts.reported_cost_nano is None or exchange.expected["derived"]["output_total"] is not None:
+            misses[f"{exchange.name}: no usage"] += 1  # xAI's pictures report a price and no tokens
 
     print(f"{compared} exchanges compared, {sum(misses.values())} differences: {dict(misses)}")  # noqa: T201  # the list of misses by cause
-    assert compared > 2000
+    assert compared > 2800
+    assert excepted == set(_EXCEPTIONS)
     assert not misses
+
+
+def test_what_is_not_read_reports_nothing_but_the_size_of_prompts() -> None:
+    for exchange in exchanges():
+        provider = provider_of_host(exchange.host, _LOCAL)
+        assert provider is not None
+        found = route(provider, exchange.method, exchange.target)
+        if found.wire_format is None:
+            assert exchange.expected is None or found.operation == "count_tokens", exchange.source
+
+
+def test_no_recorded_count_or_list_is_consumption() -> None:
+    seen = Counter[str]()
+
+    for exchange in exchanges():
+        provider = provider_of_host(exchange.host, _LOCAL)
+        assert provider is not None
+        if exchange.flavour == "count_tokens" or exchange.target.partition("?")[0].endswith("/models"):
+            seen[exchange.flavour] += 1
+            assert route(provider, exchange.method, exchange.target).consumption is Consumption.FREE, exchange.source
+
+    assert seen["count_tokens"] > 30
 
 
 def test_other_models_of_a_call_are_counted_apart() -> None:
@@ -117,17 +154,22 @@ def test_every_answer_says_whether_it_is_complete_and_whether_it_failed() -> Non
             assert facts.usage is None
         elif error_in_a_stream:
             assert facts.error == "invalid_request_error"
-        elif not in_background:
-            assert facts.complete, exchange.source
-            nameless = exchange.provider == "snowflake" or exchange.target.endswith("/compact")  # they name no model
-            assert facts.model or found.model or nameless, exchange.source
+        elif not in_background and found.consumption is not Consumption.RESULT:
+            assert facts.complete or facts.error, exchange.source
+            nameless = exchange.provider == "snowflake" or exchange.target.endswith("/compact") or found.operation in _NAMELESS
+            assert facts.model or found.model or nameless or exchange.provider == "cohere", exchange.source
 
 
 def test_every_request_that_a_provider_accepted_can_be_read() -> None:
     for exchange, _, found in _routed():
-        if exchange.status >= 400:
+        if exchange.status >= 400 or found.consumption is Consumption.RESULT:
             continue
         assert found.wire_format is not None
-        facts = FORMATS[found.wire_format].read_request(orjson.loads(exchange.request_body))
-        assert facts.model or found.model, exchange.source
-        assert facts.prompt.chars or facts.prompt.media, exchange.source
+        facts = request_facts(exchange, FORMATS[found.wire_format])
+        if facts is None:
+            continue
+        if found.endpoint in {Endpoint.IMAGES, Endpoint.AUDIO}:
+            assert facts.model or exchange.target.endswith("/variations"), exchange.source
+            continue
+        assert facts.model or found.model or found.wire_format in {"openai.runs", "batch.create"}, exchange.source
+        assert facts.prompt.chars or facts.prompt.media or found.wire_format == "batch.create", exchange.source

@@ -70,7 +70,7 @@ def _reported(expected: Any) -> int | None:
 
 def _is_openais(one: Counted) -> bool:
     """Whether it is a model of OpenAI that answers; for a compaction OpenAI adds instructions of its own."""
-    return bool(_OPENAIS.match(one.model or "")) and not one.exchange.target.endswith("/compact")
+    return bool(_OPENAIS.match(one.model or "")) and one.exchange.provider != "vertexai" and not one.exchange.target.endswith("/compact")
 
 
 async def test_text_to_openai_is_counted_exactly() -> None:

@@ -9,7 +9,6 @@ from decimal import Decimal
 from statistics import median
 from typing import Any
 
-import orjson
 import pytest
 
 from metering.call import Call, Ending
@@ -21,6 +20,7 @@ from metering.reading import Reading, Source
 from metering.settings import MeteringSettings, PriceOverride, PricingSettings
 from metering.tokens import TokenCounter
 from tests.support.corpus import CORPUS, MISSING, Exchange, exchanges
+from tests.support.recorded_requests import request_facts
 
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING)
 
@@ -45,7 +45,8 @@ def _call(exchange: Exchange, make_call: Any, now: datetime) -> Call | None:
     found = route(provider, exchange.method, exchange.target)
     if found.wire_format is None or not exchange.streamed or not exchange.expected:
         return None
-    facts = FORMATS[found.wire_format].read_request(orjson.loads(exchange.request_body))
+    facts = request_facts(exchange, FORMATS[found.wire_format])
+    assert facts is not None, exchange.source
     call: Call = make_call(
         started_at=now,
         provider=provider.id,

@@ -44,6 +44,41 @@ def provider(host: str) -> Provider:
         ("bedrock-mantle.us-east-1.api.aws", "/openai/v1/responses", "openai.responses", Endpoint.RESPONSES),
         ("bedrock-mantle.us-east-1.api.aws", "/anthropic/v1/messages", "anthropic.messages", Endpoint.MESSAGES),
         ("gateway.local", "/bedrock/model/m/converse", "bedrock.converse", Endpoint.CHAT),
+        ("generativelanguage.googleapis.com", "/v1beta/models/g:generateContent", "gemini.generate_content", Endpoint.CHAT),
+        (
+            "generativelanguage.googleapis.com",
+            "/v1beta/models/g:streamGenerateContent?alt=sse",
+            "gemini.stream_generate_content",
+            Endpoint.CHAT,
+        ),
+        ("generativelanguage.googleapis.com", "/v1beta/models/g:batchEmbedContents", "gemini.embed_content", Endpoint.EMBEDDINGS),
+        ("generativelanguage.googleapis.com", "/v1beta/models/g:batchGenerateContent", "batch.create", Endpoint.OTHER),
+        ("generativelanguage.googleapis.com", "/v1beta/interactions", "gemini.interactions", Endpoint.CHAT),
+        ("aiplatform.googleapis.com", "/v1/p/publishers/google/models/text-embedding-005:predict", "vertex.predict", Endpoint.EMBEDDINGS),
+        ("aiplatform.googleapis.com", "/v1/p/publishers/google/models/imagen-4:predict", "vertex.predict", Endpoint.OTHER),
+        ("aiplatform.googleapis.com", "/v1/p/publishers/mistralai/models/m:streamRawPredict", "openai.chat", Endpoint.CHAT),
+        ("api.cohere.com", "/v1/chat", "cohere.chat", Endpoint.CHAT),
+        ("api.cohere.com", "/v2/chat", "cohere.chat", Endpoint.CHAT),
+        ("api.cohere.com", "/v2/embed", "cohere.embed", Endpoint.EMBEDDINGS),
+        ("api.cohere.com", "/v2/rerank", "cohere.rerank", Endpoint.OTHER),
+        ("openrouter.ai", "/api/v1/rerank", "openai.rerank", Endpoint.OTHER),
+        ("ollama.com", "/api/chat", "ollama.chat", Endpoint.CHAT),
+        ("ollama.com", "/api/generate", "ollama.generate", Endpoint.CHAT),
+        ("ollama.com", "/api/embeddings", "ollama.embed", Endpoint.EMBEDDINGS),
+        ("vllm.local", "/api/chat", "ollama.chat", Endpoint.CHAT),
+        ("api.mistral.ai", "/v1/fim/completions", "openai.completions", Endpoint.CHAT),
+        ("api.mistral.ai", "/v1/ocr", "mistral.ocr", Endpoint.OTHER),
+        ("api.mistral.ai", "/v1/conversations/c", "mistral.conversations", Endpoint.CHAT),
+        ("api.openai.com", "/v1/images/generations", "openai.images", Endpoint.IMAGES),
+        ("api.openai.com", "/v1/audio/speech", "openai.speech", Endpoint.AUDIO),
+        ("api.openai.com", "/v1/audio/translations", "openai.transcriptions", Endpoint.AUDIO),
+        ("api.openai.com", "/v1/threads/t/runs", "openai.runs", Endpoint.OTHER),
+        ("api.openai.com", "/v1/threads/runs", "openai.runs", Endpoint.OTHER),
+        ("api.openai.com", "/v1/threads/t/runs/r/submit_tool_outputs", "openai.runs", Endpoint.OTHER),
+        ("api.openai.com", "/v1/batches", "batch.create", Endpoint.OTHER),
+        ("api.anthropic.com", "/v1/messages/batches", "batch.create", Endpoint.OTHER),
+        ("api.anthropic.com", "/v1/complete", "anthropic.complete", Endpoint.CHAT),
+        ("api.x.ai", "/v1/videos/generations", "xai.videos", Endpoint.OTHER),
     ],
 )
 def test_a_format_that_is_read_is_known_by_how_the_path_ends(host: str, path: str, wire_format: str, endpoint: Endpoint) -> None:
@@ -55,18 +90,13 @@ def test_a_format_that_is_read_is_known_by_how_the_path_ends(host: str, path: st
 @pytest.mark.parametrize(
     ("host", "path", "operation", "endpoint"),
     [
-        ("generativelanguage.googleapis.com", "/v1beta/models/gemini-2.5-pro:streamGenerateContent", "generate_content", Endpoint.CHAT),
         ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/invoke-with-bidirectional-stream", "other", Endpoint.OTHER),
         ("bedrock-runtime.us-east-1.amazonaws.com", "/async-invoke", "other", Endpoint.OTHER),
-        ("api.cohere.com", "/v2/chat", "chat", Endpoint.CHAT),
-        ("api.openai.com", "/v1/images/generations", "image_generation", Endpoint.IMAGES),
-        ("api.openai.com", "/v1/audio/speech", "speech", Endpoint.AUDIO),
-        ("api.openai.com", "/v1/audio/transcriptions", "transcription", Endpoint.AUDIO),
-        ("api.openai.com", "/v1/threads/t/runs", "other", Endpoint.OTHER),
-        ("api.openai.com", "/v1/threads/runs", "other", Endpoint.OTHER),
-        ("api.anthropic.com", "/v1/messages/batches", "batch", Endpoint.OTHER),
-        ("ollama.com", "/api/chat", "chat", Endpoint.CHAT),
         ("api.openai.com", "/v1/something/new", "other", Endpoint.OTHER),
+        ("api.deepgram.com", "/v1/listen", "transcription", Endpoint.AUDIO),
+        ("api.elevenlabs.io", "/v1/text-to-speech/voice", "speech", Endpoint.AUDIO),
+        ("generativelanguage.googleapis.com", "/v1beta/models/veo:predictLongRunning", "generate_content", Endpoint.OTHER),
+        ("generativelanguage.googleapis.com", "/api/chat", "chat", Endpoint.CHAT),
     ],
 )
 def test_what_may_cost_and_is_not_read_is_unread(host: str, path: str, operation: str, endpoint: Endpoint) -> None:
@@ -90,7 +120,10 @@ def test_what_may_cost_and_is_not_read_is_unread(host: str, path: str, operation
         ("POST", "api.openai.com", "/v1/threads/t/messages"),
         ("POST", "api.openai.com", "/v1/responses/resp_1/cancel"),
         ("GET", "api.openai.com", "/v1/models"),
-        ("GET", "api.openai.com", "/v1/responses/resp_1"),
+        ("GET", "api.openai.com", "/v1/responses/resp_1/input_items"),
+        ("DELETE", "api.openai.com", "/v1/responses/resp_1"),
+        ("POST", "us-east5-aiplatform.googleapis.com", "/v1/p/publishers/anthropic/models/count-tokens:rawPredict"),
+        ("POST", "api.openai.com", "/v1/conversations"),
         ("GET", "api.openai.com", "/v1/chat/completions"),
         ("DELETE", "api.anthropic.com", "/v1/files/f"),
         ("HEAD", "api.anthropic.com", "/"),
@@ -140,3 +173,28 @@ def test_a_websocket_is_unread_wherever_it_goes() -> None:
 
     assert route(openai, "GET", "/v1/responses", websocket=True).consumption is Consumption.UNREAD
     assert route(openai, "GET", "/v1/realtime").consumption is Consumption.UNREAD
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "wire_format"),
+    [
+        ("api.openai.com", "/v1/responses/resp_1?stream=true", "openai.responses"),
+        ("api.openai.com", "/v1/threads/t/runs/r", "openai.runs"),
+        ("api.openai.com", "/v1/files/f/content", "openai.batch_results"),
+        ("api.anthropic.com", "/v1/messages/batches/b/results", "anthropic.batch_results"),
+        ("generativelanguage.googleapis.com", "/v1beta/batches/b", "gemini.batch"),
+        ("generativelanguage.googleapis.com", "/download/v1beta/files/f:download?alt=media", "gemini.batch_results"),
+        ("generativelanguage.googleapis.com", "/v1beta/interactions/i", "gemini.interactions"),
+        ("api.mistral.ai", "/v1/batch/jobs/j", "mistral.batch"),
+        ("api.x.ai", "/v1/videos/v", "xai.videos"),
+    ],
+)
+def test_the_result_of_earlier_work_is_read_where_it_is_fetched(host: str, path: str, wire_format: str) -> None:
+    found = route(provider(host), "GET", path)
+
+    assert (found.wire_format, found.consumption) == (wire_format, Consumption.RESULT)
+
+
+@pytest.mark.parametrize(("host", "path"), [("api.anthropic.com", "/v1/batches/b"), ("api.anthropic.com", "/v1/files/f/content")])
+def test_what_only_looks_like_a_result_is_free(host: str, path: str) -> None:
+    assert route(provider(host), "GET", path).consumption is Consumption.FREE

@@ -49,15 +49,17 @@ def chat(**usage: object) -> dict[str, object]:
         pytest.param(
             "vercel", chat(completion_tokens_details={"reasoning_tokens": 7}), "openai/gpt-5", {"output_tokens": 10}, id="Vercel: others"
         ),
-        pytest.param("gcp.gemini", chat(total_tokens=150), "m", {"output_tokens": 50}, id="Gemini's OpenAI door"),
         pytest.param(
-            "azure.ai.inference", chat(prompt_tokens_details={"cached_tokens": 163}), "m", {"cache_read_tokens": 100}, id="Azure's Grok"
+            "gcp.gemini", chat(total_tokens=150), "m", {"output_tokens": 10, "billed_output_tokens": 50}, id="Gemini's OpenAI door"
+        ),
+        pytest.param(
+            "azure.ai.inference", chat(prompt_tokens_details={"cached_tokens": 163}), "m", {"cache_read_tokens": 163}, id="Azure's Grok"
         ),
         pytest.param(
             "mistral_ai",
             chat(total_tokens=485, prompt_tokens_details={"audio_tokens": 375}),
             "m",
-            {"input_tokens": 475, "audio_input_tokens": 375},
+            {"input_tokens": 100, "billed_input_tokens": 475, "audio_input_tokens": 375},
             id="Mistral's audio",
         ),
         pytest.param(

@@ -202,7 +202,7 @@ async def test_a_free_endpoint_passes_and_stands_in_the_ledger(house: Any) -> No
 async def test_a_format_that_is_not_read_passes_and_is_recorded_as_unmetered(house: Any) -> None:
     house.provider.script = lambda _: answers.body({"candidates": []})
     response = await house.post(
-        b"{any: thing", path="/v1beta/models/gemini-2.5-pro:generateContent", host="generativelanguage.googleapis.com"
+        b"{any: thing", path="/v1beta/models/gemini-2.5-pro:predictLongRunning", host="generativelanguage.googleapis.com"
     )
 
     assert response.status == 200

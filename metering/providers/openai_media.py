@@ -1,0 +1,169 @@
+"""OpenAI's speech, transcriptions and pictures, as all who copied them answer."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from metering.call import Medium
+from metering.providers.answers import AnswerReader, Events, parsed
+from metering.providers.cohere_requests import without_output
+from metering.providers.openai_usage import chat_usage, media_usage, model_of, reported_cost
+from metering.providers.requests import PromptBuilder, flag, integer, sequence, string
+from metering.providers.shapes import Json, error_type, load, obj, objects, text
+from metering.providers.wire import ReplyReader, RequestFacts
+from metering.reading import ReplyFacts
+from metering.usage import Usage
+
+_LAST = frozenset({"transcript.text.done", "speech.audio.done", "image_generation.completed", "image_edit.completed", "transcription.done"})
+
+
+class OpenAiMedia:
+    """One endpoint whose prompt or output is sound or pictures."""
+
+    def __init__(self, name: str, read_request: Callable[[Json], RequestFacts]) -> None:
+        self.name = name
+        self._read_request = read_request
+
+    def read_request(self, body: Json) -> RequestFacts:
+        """Return what the request asks for."""
+        return self._read_request(body)
+
+    def read_form(self, fields: Mapping[str, str], *, files: int) -> RequestFacts:
+        """Return what an upload asks for; `files` is how many it brings."""
+        body: dict[str, object] = dict(fields)
+        if "n" in fields:
+            body["n"] = _number(fields["n"], "n")
+        body["stream"] = fields.get("stream", "").lower() == "true"
+        facts = self._read_request({"input": "", "prompt": "", **body})
+        return _with_files(facts, files, "audio" if self.name == "openai.transcriptions" else "image")
+
+    def reader(self, *, provider: str, content_type: str | None) -> ReplyReader:
+        """Return a reader for one answer: JSON, events, plain text, or the sound itself."""
+        if (content_type or "").lower().startswith(("audio/", "image/", "video/", "application/octet-stream")):
+            return Unseen()
+        return AnswerReader(
+            content_type=content_type,
+            read_body=partial(_read_body, provider),
+            read_events=partial(_read_events, provider),
+        )
+
+
+class Unseen:
+    """Reads nothing of an answer that is no text: it passed, and that is all it says about its cost."""
+
+    def feed(self, data: bytes) -> None:
+        """Look away."""
+
+    def finish(self) -> ReplyFacts:
+        """Return that something was used."""
+        return ReplyFacts(complete=True, unseen=True)
+
+
+def read_speech(body: Json) -> RequestFacts:
+    """Read a request to /audio/speech."""
+    builder = PromptBuilder()
+    builder.add(string(body, "instructions"), system=True)
+    builder.add(string(body, "input"))
+    return without_output(body, builder)
+
+
+def read_transcription(body: Json) -> RequestFacts:
+    """Read a request to /audio/transcriptions or /audio/translations that is JSON (OpenRouter, Mistral by URL) or a form's fields."""
+    builder = PromptBuilder()
+    builder.add(string(body, "prompt"))
+    for name in ("file_url", "url", "input_audio"):
+        if body.get(name):
+            builder.attach(Medium(kind="audio"))
+    facts = without_output(body, builder)
+    return RequestFacts(
+        model=facts.model,
+        streamed=flag(body, "stream"),
+        max_output_tokens=None,
+        choices=1,
+        prompt=facts.prompt,
+        tools=(),
+        service_tier=facts.service_tier,
+    )
+
+
+def read_images(body: Json) -> RequestFacts:
+    """Read a request to /images/generations, /images/edits or OpenRouter's /images."""
+    builder = PromptBuilder()
+    builder.add(string(body, "prompt"))
+    for name in ("images", "input_references"):
+        for _ in sequence(body, name):
+            builder.attach(Medium(kind="image"))
+    return RequestFacts(
+        model=string(body, "model"),
+        streamed=flag(body, "stream"),
+        max_output_tokens=None,
+        choices=integer(body, "n", least=1) or 1,
+        prompt=builder.build(),
+        tools=(),
+        service_tier=string(body, "service_tier"),
+    )
+
+
+def _number(value: str, name: str) -> int:
+    if not value.isascii() or not value.isdigit():
+        raise ValueError(f"`{name}` must be a whole number")
+    return int(value)
+
+
+def _with_files(facts: RequestFacts, files: int, kind: str) -> RequestFacts:
+    prompt = facts.prompt
+    builder = PromptBuilder(system=list(prompt.system), texts=list(prompt.texts))
+    for _ in range(files):
+        builder.attach(Medium(kind="audio" if kind == "audio" else "image"))
+    return RequestFacts(
+        model=facts.model,
+        streamed=facts.streamed,
+        max_output_tokens=facts.max_output_tokens,
+        choices=facts.choices,
+        prompt=builder.build(),
+        tools=(),
+        service_tier=facts.service_tier,
+    )
+
+
+def _read_body(provider: str, body: object) -> ReplyFacts:
+    answer = obj(body) or next(objects(body), obj(None))
+    return _facts(provider, answer, complete=True, said=text(answer.get("text")) or "")
+
+
+def _read_events(provider: str, events: Events) -> ReplyFacts:
+    closing = parsed(events.closing)
+    last = next((event for event in reversed(closing) if text(event.get("type")) in _LAST), obj(None))
+    if not events.opening:
+        return ReplyFacts(complete=True, unseen=True)  # plain text, subtitles
+    said = "".join(text(event.get("delta")) or "" for event in (obj(load(kept)) for kept in events.kept))
+    facts = _facts(provider, last, complete=bool(last), said=said)
+    if events.error is None or facts.error:
+        return facts
+    return ReplyFacts(error=error_type(obj(load(events.error)).get("error")), output_text=facts.output_text)
+
+
+def _facts(provider: str, answer: Json, *, complete: bool, said: str) -> ReplyFacts:
+    counted = obj(answer.get("usage"))
+    usage = _usage(counted, provider)
+    cost = reported_cost(counted, provider=provider)
+    error = error_type(answer.get("error"))
+    return ReplyFacts(
+        usage=usage,
+        model=model_of(answer),
+        complete=complete,
+        error=error,
+        output_text="" if usage else said,
+        reported_cost_nano=cost,
+        unseen=usage is None and cost is None and error is None,
+    )
+
+
+def _usage(counted: Json, provider: str) -> Usage | None:
+    if "prompt_tokens" in counted:
+        return chat_usage(counted, provider=provider, model=None)
+    return media_usage(counted)
+
+
+OPENAI_SPEECH = OpenAiMedia("openai.speech", read_speech)
+OPENAI_TRANSCRIPTIONS = OpenAiMedia("openai.transcriptions", read_transcription)
+OPENAI_IMAGES = OpenAiMedia("openai.images", read_images)
