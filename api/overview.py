@@ -7,15 +7,15 @@ from datetime import timedelta
 from aiohttp import web
 
 from api import params
-from api.errors import json_response
+from api.errors import ApiError, json_response
 from api.route import Ask, Route
 from api.scopes import Scope
 from api.times import rfc3339, unix_seconds
 from metering.ledger import BudgetState, SpendRow
 from metering.ledger_rows import usd
-from metering.spend import SpendBy
+from metering.spend import SPEND_BY
+from metering.spend_csv import spend_csv
 
-_AXES: tuple[SpendBy, ...] = ("day", "provider", "model", "user", "service", "department")
 _AMOUNTS = tuple(field.name for field in fields(SpendRow) if field.name != "key")
 
 
@@ -39,17 +39,31 @@ async def get_status(ask: Ask) -> web.Response:
 
 
 async def get_spend(ask: Ask) -> web.Response:
-    """Answer `GET /api/spend`: the last `days` UTC days, today included; calls of unknown cost are counted apart, never as 0."""
-    days = params.integer(ask.request, "days", default=30, least=1, most=366)
+    """Answer `GET /api/spend`: the last `days` UTC days, today included, or `since` to before `until`.
+
+    Calls of unknown cost are counted apart, never as 0. `by` asks for one axis, `format=csv` for a table of it.
+    """
+    request, ledger = ask.request, ask.services.ledger
+    days = params.integer(request, "days", default=30, least=1, most=366)
     today = ask.services.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    since = today - timedelta(days=days - 1)
-    by = {axis: await ask.services.ledger.spend(since=since, by=axis) for axis in _AXES}
+    since = params.moment(request, "since") or today - timedelta(days=days - 1)
+    until = params.moment(request, "until")
+    if until is not None and until <= since:
+        raise ApiError(400, "invalid until: use a moment after since")
+    asked = params.choice(request, "by", SPEND_BY)
+    if params.choice(request, "format", ("json", "csv")) == "csv":
+        axis = asked if asked is not None else "day"
+        text = spend_csv(await ledger.spend(since=since, until=until, by=axis), by=axis)
+        return web.Response(text=text, content_type="text/csv", headers={"Content-Disposition": "attachment; filename=spend.csv"})
+    axes = SPEND_BY if asked is None else dict.fromkeys((SPEND_BY[0], asked))
+    by = {axis: await ledger.spend(since=since, until=until, by=axis) for axis in axes}
     return json_response(
         {
             "days": days,
             "since": rfc3339(since),
+            "until": None if until is None else rfc3339(until),
             "total": _total(by["day"]),
-            **{f"by_{axis}": [row.as_json() for row in rows] for axis, rows in by.items()},
+            **{f"by_{axis}": [row.as_json() for row in rows] for axis, rows in by.items() if asked in {None, axis}},
         }
     )
 

@@ -21,12 +21,15 @@ def text(request: web.Request, name: str, *, max_length: int = 200) -> str | Non
     return values[0]
 
 
-def choice(request: web.Request, name: str, accepted: Iterable[str]) -> str | None:
+def choice[Word: str](request: web.Request, name: str, accepted: Iterable[Word]) -> Word | None:
     """Return a parameter that is one of a set of words."""
     value, words = text(request, name), tuple(accepted)
-    if value is not None and value not in words:
+    if value is None:
+        return None
+    found = next((word for word in words if word == value), None)
+    if found is None:
         raise ApiError(400, f"invalid {name}: use one of {', '.join(words)}")
-    return value
+    return found
 
 
 def flag(request: web.Request, name: str) -> bool | None:

@@ -189,6 +189,25 @@ async def test_spend_adds_what_is_known_and_counts_what_is_not(gateway: Any, tok
     assert (await get(gateway, token, "/api/spend?days=1")).body["total"]["calls"] == 2
 
 
+async def test_spend_is_asked_for_a_span_and_an_axis(gateway: Any, token: str, made: Any, clock: Any) -> None:
+    await made(model="=cmd()")
+    clock.advance(days=1)
+    await made()
+
+    body = (await get(gateway, token, "/api/spend?since=2025-01-15&until=2025-01-16&by=source")).body
+    table = await get(gateway, token, "/api/spend?days=2&by=model&format=csv")
+
+    assert [name for name in body if name.startswith("by_")] == ["by_source"]
+    assert (body["until"], body["total"]["calls"]) == ("2025-01-16T00:00:00Z", 1)
+    assert [(row["key"], row["cost_floor_usd"], row["cost_ceiling_usd"]) for row in body["by_source"]] == [("provider_reported", "1", "1")]
+    assert table.headers["Content-Type"].startswith("text/csv")
+    head, *lines = table.raw.decode().splitlines()
+    assert head.startswith("model,calls,refused_calls,cost_usd,cost_floor_usd,cost_ceiling_usd,")
+    assert {line.split(",")[0] for line in lines} == {"'=cmd()", "gpt-4o"}
+    assert (await get(gateway, token, "/api/spend?since=2025-01-16&until=2025-01-15")).status == 400
+    assert (await get(gateway, token, "/api/spend?by=colour")).status == 400
+
+
 @pytest.mark.parametrize("days", ["0", "367", "-1", "all"])
 async def test_days_have_limits(gateway: Any, token: str, days: str) -> None:
     answer = await get(gateway, token, f"/api/spend?days={days}")
