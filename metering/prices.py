@@ -95,6 +95,11 @@ class PriceBook:
         return _AS_OF.get(self.version) or max(_starts(self._tables, until=self._now.date()), default=date.min)
 
     @property
+    def overrides(self) -> tuple[PriceOverride, ...]:
+        """The prices of the config, the first that matches counts."""
+        return tuple(override for _, _, override in self._overrides)
+
+    @property
     def tables(self) -> Iterator[tuple[str, ModelInfo]]:
         """Every listed model, with the id of its table."""
         return ((table.id, model) for table in self._tables.providers for model in table.models)
@@ -198,6 +203,11 @@ class PriceBook:
             with suppress(LookupError):
                 return self._tables.find_provider_model(name, None, table, None)[1]
         return None
+
+
+def provider_of_table(table: str) -> str:
+    """Return the provider, by its OpenTelemetry id, that a table of genai-prices is about."""
+    return next((provider for provider, name in _TABLES.items() if name == table), table)
 
 
 def _glob(pattern: str) -> re.Pattern[str]:

@@ -25,6 +25,8 @@ from metering.estimates import Estimates
 from metering.learning import Learner
 from metering.ledger import Ledger
 from metering.meter import Meter
+from metering.price_lists import FOLDER as PRICES_FOLDER
+from metering.price_lists import keep as keep_prices
 from metering.prices import PriceBook
 from metering.providers.catalog import CANARY_HOST
 from metering.telemetry import Telemetry
@@ -40,7 +42,7 @@ from tollwatch.config import Config, listen_address
 from tollwatch.control import Commands, ControlServer, socket_path
 from tollwatch.environment import CA_FOLDER
 from tollwatch.first_start import Installation, SetupCodeFile, first_start
-from tollwatch.health import ClockWatch
+from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
 from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
@@ -123,7 +125,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         learner = Learner(database, estimates, counter, now=now)
         await learner.load()
         stack.push_async_callback(learner.learn)
-        meter = Meter(PriceBook(with_free_probe(config.pricing), now=now()), counter, config.metering)
+        prices = PriceBook(with_free_probe(config.pricing), now=now())
+        keep_prices(prices, config.data_dir / PRICES_FOLDER, now())
+        meter = Meter(prices, counter, config.metering)
         parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key, learner=learner)
         judge.swap(build_gate(config, parts))
         judge.on_health(None)  # ends an alert that an earlier run left
@@ -178,6 +182,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor = await stack.enter_async_context(Supervisor())
         supervisor.every("expire_alerts", _MINUTE, lambda: book.expire(now()))
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
+        supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
         supervisor.run("learning", learner.run)
         supervisor.run("clock", ClockWatch(lambda: judge.gate, now=now).run)
         supervisor.run("reload", lambda: reloader.at_each(hangup))

@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     _tokens(group("token", "API tokens"), add)
     _alerts(group("alerts", "what is wrong"), add)
     _ledger(commands, group("calls", "the ledger, one row a call"), add)
+    _prices(group("prices", "what tokens cost"), add)
     config = group("config", "the config file")
     add(config, "show", "config:show", "print the config in force, defaults included", reads=True)
     add(config, "validate", "config:validate_command", "check the config file", reads=True)
@@ -131,6 +132,16 @@ def _tokens(token: Group, add: Add) -> None:
     create.add_argument("--expires", metavar="SPAN", help="for example 90d; without it the token has no end")
     add(token, "ls", "token:ls", "list the tokens", reads=True)
     add(token, "revoke", "token:revoke", "make a token useless at once").add_argument("name")
+
+
+def _prices(prices: Group, add: Add) -> None:
+    shown = add(prices, "show", "prices:show", "show prices in force", reads=True)
+    shown.add_argument("model", nargs="?", help="a model, or a part of its name")
+    shown.add_argument("--provider", help="only this provider, for example openai")
+    diff = add(prices, "diff", "prices:diff", "what a file of overrides or another version of the tables changes", reads=True)
+    what = diff.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", nargs="?", type=Path, help="a file of overrides, or a price list that tollwatch kept")
+    what.add_argument("--since", metavar="VERSION", help="a version of the tables that this installation ran with")
 
 
 def _ledger(commands: Group, calls: Group, add: Add) -> None:

@@ -1,9 +1,9 @@
-"""The gateway's watch over its own event loop and clock."""
+"""The gateway's watch over its own event loop, its clock and the age of its prices."""
 
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -13,6 +13,7 @@ _log = structlog.get_logger(__name__)
 LAG_SECONDS = 0.25
 """A pause of the event loop that callers feel."""
 JUMP = timedelta(seconds=60)
+OLDEST_PRICES = timedelta(days=60)
 _PERIOD = 1.0
 
 
@@ -55,3 +56,26 @@ class ClockWatch:
             )
             return
         self._alarm().recovered("clock")
+
+
+class PricesWatch:
+    """Says when the price tables have grown old: a model that came since has no price, and a price may have changed."""
+
+    def __init__(self, alarm: Callable[[], Alarm], *, as_of: date, version: str, now: Callable[[], datetime]) -> None:
+        self._alarm = alarm
+        self._as_of = as_of
+        self._version = version
+        self._now = now
+
+    async def check(self) -> None:
+        """Judge the age of the tables."""
+        age = self._now().date() - self._as_of
+        if age <= OLDEST_PRICES:
+            self._alarm().recovered("prices")
+            return
+        _log.warning("prices_old", version=self._version, as_of=self._as_of.isoformat(), days=age.days)
+        self._alarm().degraded(
+            "prices",
+            f"The price tables (genai-prices {self._version}) are of {self._as_of}, {age.days} days old; costs may be wrong and new models "
+            "unpriced. Install a newer tollwatch, or write prices under pricing.overrides.",
+        )

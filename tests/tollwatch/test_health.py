@@ -1,12 +1,12 @@
 """What the gateway notices of its own clock and loop."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from structlog.testing import capture_logs
 
-from tollwatch.health import ClockWatch
+from tollwatch.health import ClockWatch, PricesWatch
 
 
 class Heard:
@@ -63,3 +63,15 @@ async def test_it_watches_once_a_second() -> None:
         running.cancel()
 
     assert heard.said == [("clock",)]
+
+
+@pytest.mark.parametrize(("days", "said"), [(60, ("prices",)), (61, ("prices", "61 days old"))])
+async def test_prices_of_more_than_sixty_days_are_told(days: int, said: tuple[str, ...]) -> None:
+    heard, as_of = Heard(), date(2026, 1, 1)
+    today = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=days)
+
+    await PricesWatch(lambda: heard, as_of=as_of, version="1.2", now=lambda: today).check()
+
+    ((component, *message),) = heard.said
+    assert component == said[0]
+    assert all(part in message[0] for part in said[1:])
