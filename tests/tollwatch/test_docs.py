@@ -127,7 +127,32 @@ def test_the_tour_gets_to_a_blocked_call_and_its_alert(tmp_path: Path) -> None:
     assert [alert["type"] for alert in json.loads(feed)["alerts"]] == ["high_severity_denied_action"]
 
 
+def test_the_lines_of_the_api_page_work(tmp_path: Path) -> None:
+    lines = shell_lines(text("docs/api.md"))
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]})
+    refused = f"curl -s https://api.openai.com/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
+    rule = {"id": "SEC-003", "title": "No GPT-4", "match": {"model": "gpt-4*"}, "action": "block", "severity": "high"}
+
+    with Gateway(tmp_path, config={"rules": [rule]}) as gateway:
+        gateway.env["TOLLWATCH_CONFIG"] = str(gateway.config_file)
+        _typed(f".venv/bin/tollwatch exec -- {refused}", gateway)
+        script = [f"{line} -w '\\n%{{stderr}}%{{http_code}}\\n'" if line.startswith("curl ") else line for line in lines]
+        done = _run("set -e\n" + "\n".join(script), gateway)
+
+    asked = [line for line in lines if line.startswith("curl ")]
+    statuses = [word for word in done.stderr.split() if word.isdecimal()]
+    assert list(zip(asked, statuses, strict=True)) == [(line, "200") for line in asked]
+    assert '"type":"high_severity_denied_action"' in done.stdout
+    assert {route.path for route in ROUTES if route.path not in "\n".join(asked)} == {"/api/calls/{id}", "/api/auth/logout"}
+
+
+def _run(script: str, gateway: Gateway) -> subprocess.CompletedProcess[str]:
+    script = script.replace(".venv/bin/tollwatch", f"{sys.executable} -m tollwatch").replace(
+        "~/.local/state/tollwatch", str(gateway.data_dir)
+    )
+    script = script.replace("127.0.0.1:3100", gateway.api).replace("localhost:3100", gateway.api.replace("127.0.0.1", "localhost"))
+    return subprocess.run(["bash", "-c", script], cwd=ROOT, env=gateway.env, capture_output=True, text=True, timeout=120, check=True)
+
+
 def _typed(line: str, gateway: Gateway) -> str:
-    line = line.replace(".venv/bin/tollwatch", f"{sys.executable} -m tollwatch").replace("127.0.0.1:3100", gateway.api)
-    done = subprocess.run(["bash", "-c", line], cwd=ROOT, env=gateway.env, capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
+    return _run(line, gateway).stdout
