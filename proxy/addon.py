@@ -29,6 +29,7 @@ from proxy.identity import PROXY_AUTHORIZATION, Identity, proxy_user
 from proxy.raw import RawRequest
 from proxy.refusal import CALL_HEADER, Answer, Problem
 from proxy.settings import ProxySettings
+from proxy.websockets import WebSockets
 
 
 class TollwatchAddon:
@@ -46,6 +47,7 @@ class TollwatchAddon:
         base_url: BaseUrlDoor,
         dialing: Dialing,
         usage: UsageAsking,
+        websockets: WebSockets,
         telemetry: Telemetry,
     ) -> None:
         self._identity = identity
@@ -54,6 +56,7 @@ class TollwatchAddon:
         self._base_url = base_url
         self._dialing = dialing
         self._usage = usage
+        self._websockets = websockets
         self._failing = Failing(calls=calls, forward=forward, telemetry=telemetry, closed=settings.on_error == "closed")
         self._limits = settings.body_limits
         self.stopping = False
@@ -142,18 +145,19 @@ class TollwatchAddon:
             self._calls.end(passage.live, ending, status=status, sent=sent)
 
     @fenced
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Count a WebSocket message and forget it; mitmproxy would keep them all."""
-        if flow.websocket is None:
-            return
-        live, message = _live(flow), flow.websocket.messages[-1]
-        if live is not None and not message.from_client:
-            live.frames += len(message.content)
-        del flow.websocket.messages[:-1]
+    def websocket_message(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Judge and count a WebSocket message, and forget it; mitmproxy would keep them all."""
+        passage = flows.passage_of(flow)
+        if passage is not None:
+            return self._websockets.message(flow, passage)
+        if flow.websocket is not None:
+            del flow.websocket.messages[:-1]
+        return None
 
     @fenced
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """Settle a WebSocket that closed."""
+        """Settle a WebSocket that closed, and what it left open."""
+        self._websockets.end(flow)
         if (live := _live(flow)) is not None:
             self._calls.end(live, Ending.COMPLETED, status=101)
 

@@ -3,15 +3,16 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from alerting.finding import Refusal
 from metering.call import Consumption, Endpoint
 from metering.providers import FORMATS, FormFormat
 from metering.providers.catalog import Provider
+from metering.providers.conversations import model_of_query
 from metering.providers.forms import read_form
-from metering.providers.routes import Route, route
+from metering.providers.routes import WEBSOCKET, Route, route
 from metering.providers.wire import RequestFacts
 from proxy import decoding, strict_json
 from proxy.raw import RawRequest
@@ -86,6 +87,8 @@ def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
     websocket = is_websocket(raw.headers)
     if rejected := _head(raw):
         return Canonical(route=found, facts=None, rejected=rejected, websocket=websocket)
+    if found.wire_format == WEBSOCKET:
+        return _upgrade(found, raw.path)
     if found.consumption is not Consumption.METERED or found.wire_format is None or websocket:
         rejected_model = odd_model(found.model)
         return Canonical(route=found, facts=None, rejected=rejected_model, websocket=websocket)
@@ -93,6 +96,15 @@ def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
     if isinstance(facts, Rejected):
         return Canonical(route=found, facts=None, rejected=facts)
     return Canonical(route=found, facts=facts, rejected=odd_model(facts.model) or odd_model(found.model))
+
+
+def _upgrade(found: Route, path: str) -> Canonical:
+    """Return the meaning of an upgrade to a WebSocket whose events are read; its model stands in the query."""
+    try:
+        model = found.model or model_of_query(path)
+    except ValueError as error:
+        return Canonical(route=found, facts=None, rejected=Rejected(Refusal.UNREADABLE, f"The request has no single meaning: {error}"))
+    return Canonical(route=replace(found, model=model), facts=None, rejected=odd_model(model))
 
 
 def _head(raw: RawRequest) -> Rejected | None:

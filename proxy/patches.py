@@ -29,7 +29,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
-from proxy import inplace, shortcut
+from proxy import inplace, shortcut, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -63,6 +63,7 @@ def install() -> None:
     _limit_bodies()
     inplace.install()
     shortcut.install()
+    websocket_layer.install(LIMIT)
 
 
 def _check_messages_no_more() -> None:

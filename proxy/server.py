@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import certifi
-from mitmproxy import master, options
+from mitmproxy import http, master, options
 from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
 
 from metering.call import Ending
@@ -32,6 +32,7 @@ from proxy.gateway import Clock, Gate, Record, Telemetry
 from proxy.identity import Identity, KeyHasher
 from proxy.settings import IdentitySource, ProxySettings
 from proxy.targets import Targets
+from proxy.websockets import WebSockets
 
 BASE_URL_TARGET = "http://gw.tollwatch.invalid"
 """Never connected to. http: https would open a UDP listener too. Below tollwatch.invalid: its certificates are within the CA."""
@@ -84,6 +85,7 @@ class ProxyServer:
             base_url=BaseUrlDoor(upstreams=settings.upstreams, hosts=()),
             dialing=self._dialing,
             usage=UsageAsking(metering or MeteringSettings()),
+            websockets=WebSockets(calls=self.calls, inject=self._inject),
             telemetry=telemetry,
         )
         self._proxyserver = proxyserver.Proxyserver()  # type: ignore[no-untyped-call]  # mitmproxy is typed in part
@@ -188,6 +190,10 @@ class ProxyServer:
         """Send a call that must be blocked through the forward door. Raises CanaryFailed when it is not, or when it tried to leave."""
         before = self._dialing.own_host_connections
         await probe_canary(self.forward_address, self._ca_dir, tried_to_leave=lambda: self._dialing.own_host_connections > before)
+
+    def _inject(self, flow: http.HTTPFlow, content: bytes) -> None:
+        """Send a text message to the client of a WebSocket."""
+        self._proxyserver.inject_websocket(flow, to_client=True, message=content)
 
     def _own_ports(self) -> set[int]:
         return {self.forward_address[1], self.base_url_address[1]} | self._other_ports()

@@ -4,12 +4,14 @@
 # mitmproxy and wsproto are typed in part only, and what is patched is their own
 
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, cast
 
 import wsproto
 import wsproto.events
 from mitmproxy import http
+from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.commands import StartHook
 from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketLayer
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
@@ -21,18 +23,11 @@ _MOST_INFLATED = 16 << 20
 """Bytes that one read of a compressed message may become; a frame of zeros is a thousand times its size."""
 
 
-def install() -> None:
-    """Patch mitmproxy's layer and wsproto's compression; called once."""
-    _let_flows_close()
+def install(limit_key: str) -> None:
+    """Patch mitmproxy's layer and wsproto's compression; called once. `limit_key` is where a flow's metadata bounds its messages."""
+    _know_flows(limit_key)
     _bound_messages()
     _bound_compression()
-
-
-def limit(flow: http.HTTPFlow, most: int) -> None:
-    """Close the WebSocket (1009) when a message of either side is longer than `most` bytes."""
-    if (found := _layer_of(flow)) is not None:
-        for connection in (found.client_ws, found.server_ws):
-            cast("Any", connection).most = most
 
 
 def refuse(flow: http.HTTPFlow, reason: str) -> None:
@@ -54,15 +49,19 @@ def _layer_of(flow: http.HTTPFlow) -> WebsocketLayer | None:
     return cast("WebsocketLayer | None", flow.metadata.get(_LAYER))
 
 
-def _let_flows_close() -> None:
-    """Hooks see a flow only; the layer of its WebSocket is remembered with it."""
-    original: Callable[..., None] = WebsocketLayer.__init__
+def _know_flows(limit_key: str) -> None:
+    """Hooks see a flow only: the layer of its WebSocket is remembered with it. The connections learn the flow's limit."""
+    original = WebsocketLayer.start
 
-    def __init__(self: WebsocketLayer, context: Any, flow: http.HTTPFlow) -> None:  # noqa: ANN401, N807  # mitmproxy's own context
-        original(self, context, flow)
-        flow.metadata[_LAYER] = self
+    def start(self: WebsocketLayer, event: events.Event) -> layer.CommandGenerator[None]:
+        for command in original(self, event):
+            if isinstance(command, StartHook):
+                self.flow.metadata[_LAYER] = self
+                for connection in (self.client_ws, self.server_ws):
+                    cast("Any", connection).most = self.flow.metadata.get(limit_key)
+            yield command
 
-    WebsocketLayer.__init__ = __init__  # type: ignore[method-assign]  # replaced on purpose
+    WebsocketLayer.start = WebsocketLayer._handle_event = start  # type: ignore[method-assign]  # noqa: SLF001  # replaced on purpose
 
 
 def _bound_messages() -> None:

@@ -20,6 +20,7 @@ from metering.providers.openai_media import OPENAI_IMAGES, OPENAI_SPEECH, OPENAI
 from metering.providers.openai_rerank import OPENAI_RERANK
 from metering.providers.openai_responses import OPENAI_RESPONSES
 from metering.providers.openai_runs import OPENAI_RUNS
+from metering.providers.realtime import OPENAI_REALTIME
 from metering.providers.wire import FormFormat, HeaderedFormat, ReplyReader, RequestFacts, WireFormat
 from metering.providers.xai_videos import XAI_VIDEOS
 
@@ -30,6 +31,7 @@ _READ: tuple[WireFormat, ...] = (
     OPENAI_EMBEDDINGS,
     OPENAI_RERANK,
     OPENAI_RUNS,
+    OPENAI_REALTIME,
     OPENAI_SPEECH,
     OPENAI_TRANSCRIPTIONS,
     OPENAI_IMAGES,

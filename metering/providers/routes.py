@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from metering.call import Consumption, Endpoint
-from metering.providers.provider import Provider
+from metering.providers.provider import Dialect, Provider
+
+WEBSOCKET = "openai.websocket"
+"""The wire format of an upgrade whose events are read: it costs nothing itself, and each response in it is a call of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +149,15 @@ def route(provider: Provider, method: str, path: str, *, websocket: bool = False
     """Return what `method path` on `provider` is for; the query of `path` is not looked at.
 
     Endpoints are known by how a path ends, so that any OpenAI-compatible server is read. What is neither read nor known to be free
-    is UNREAD, and so is a `websocket` on any path. Where the path names a model, that one counts, not the one in the body.
+    is UNREAD, and so is a `websocket` on any path but OpenAI's `/realtime` and `/responses`, whose responses are metered. Where the
+    path names a model, that one counts, not the one in the body.
     """
     path = path.partition("?")[0].rstrip("/")
     model = _model_in(path)
     if provider.ai_paths and not any(part in f"{path}/" for part in provider.ai_paths):
         return Route(operation="other", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.FREE)
+    if websocket and provider.dialect is Dialect.OPENAI and path.endswith(("/realtime", "/responses")):
+        return Route(operation="realtime", endpoint=Endpoint.OTHER, wire_format=WEBSOCKET, consumption=Consumption.FREE, model=model)
     if websocket or path.endswith("/realtime"):
         return Route(operation="realtime", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.UNREAD, model=model)
     if found := _matching({"POST": _POSTS, "GET": _GETS}.get(method.upper(), ()), provider, path):

@@ -168,10 +168,14 @@ def test_a_model_in_the_path_is_found(host: str, path: str, model: str | None) -
     assert route(provider(host), "POST", path).model == model
 
 
-def test_a_websocket_is_unread_wherever_it_goes() -> None:
+def test_a_websocket_is_read_where_openais_protocols_are_spoken() -> None:
     openai = provider("api.openai.com")
 
-    assert route(openai, "GET", "/v1/responses", websocket=True).consumption is Consumption.UNREAD
+    for path in ("/v1/responses", "/v1/realtime", "/openai/v1/realtime"):
+        found = route(openai, "GET", path, websocket=True)
+        assert (found.consumption, found.wire_format) == (Consumption.FREE, "openai.websocket")
+    assert route(openai, "GET", "/v1/live", websocket=True).consumption is Consumption.UNREAD
+    assert route(provider("generativelanguage.googleapis.com"), "GET", "/v1/realtime", websocket=True).consumption is Consumption.UNREAD
     assert route(openai, "GET", "/v1/realtime").consumption is Consumption.UNREAD
 
 

@@ -285,6 +285,17 @@ def test_any_split_of_a_stream_passes_all_but_the_usage_chunk(stream: tuple[byte
     assert passed == kept
 
 
+@pytest.mark.parametrize("name", ENDS)
+def test_a_stream_may_be_cut_anywhere(name: str) -> None:
+    line, end = ENDS[name]
+    events = [event.replace(b"\n", line) + end for event in (OTHERS[0], USAGE, OTHERS[6], USAGE, OTHERS[10])]
+    whole, kept = b"".join(events), events[0] + events[2] + events[4]
+
+    for cut in range(len(whole)):
+        hide = UsageHider()
+        assert b"".join((hide(whole[:cut]) if cut else b"", hide(whole[cut:]), hide(b""))) == kept
+
+
 @pytest.mark.parametrize("end", ["lf", "crlf", "cr"])
 def test_an_event_passes_with_its_last_byte(end: str) -> None:
     line, blank = ENDS[end]

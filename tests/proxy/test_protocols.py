@@ -157,7 +157,7 @@ async def upgrade(house: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     KEYS.append(key)
     reader, writer = await asyncio.open_connection(*house.proxy.base_url_address)
     lines = (
-        "GET /openai/v1/responses HTTP/1.1",
+        "GET /openai/v1/live HTTP/1.1",
         "Host: localhost",
         "Upgrade: websocket",
         "Connection: Upgrade",
