@@ -1,10 +1,11 @@
 """Reads of the ledger: its rows page by page, and its sums."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import cast
 
 from metering.ledger_rows import COLUMNS, LedgerRow
+from metering.reconcile import CallOfDay
 from metering.spend import SpendBy, SpendRow, spend_query, spend_rows
 from metering.spread import Spread
 from storage.database import Database, Value
@@ -63,6 +64,17 @@ class LedgerReads:
         """Return the same by several keys at once, each row with its keys."""
         text, params = spend_query(since=since, until=until, by=by, provider=provider)
         return spend_rows(await self._database.read(text, params), by=by)
+
+    async def calls_of_day(self, day: date, *, provider: str | None) -> list[CallOfDay]:
+        """Return the calls of a day (UTC) that may have cost something, as far as their rows are kept."""
+        start = datetime.combine(day, time(), UTC)
+        end = start + timedelta(days=1)
+        rows = await self._database.read(
+            "SELECT id, COALESCE(response_model, request_model), source FROM calls WHERE id >= ? AND id < ? AND started_at >= ? "
+            "AND started_at < ? AND COALESCE(source, '') <> 'none' AND provider = COALESCE(?, provider) ORDER BY id",
+            (first_id(start), first_id(end + timedelta(minutes=2)), to_micros(start), to_micros(end), provider),
+        )
+        return [CallOfDay(*row) for row in cast("list[tuple[str, str | None, str | None]]", rows)]
 
     async def spreads(self, *, since: datetime) -> list[Spread]:
         """Return how far apart the least and the most of each provider's days (UTC) lie, from the day of `since` on; settled calls only."""

@@ -29,6 +29,7 @@ from metering.price_lists import FOLDER as PRICES_FOLDER
 from metering.price_lists import keep as keep_prices
 from metering.prices import PriceBook
 from metering.providers.catalog import CANARY_HOST
+from metering.pruning import prune
 from metering.telemetry import Telemetry
 from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
@@ -184,6 +185,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
         supervisor.run("learning", learner.run)
+        supervisor.every("prune_calls", _DAY, lambda: prune(database, before=now() - timedelta(days=config.metering.retention_days)))
         supervisor.run("clock", ClockWatch(lambda: judge.gate, now=now).run)
         supervisor.run("reload", lambda: reloader.at_each(hangup))
 

@@ -153,7 +153,16 @@ def _ledger(commands: Group, calls: Group, add: Add) -> None:
     tail.add_argument("--count", type=_positive, help="end after so many calls")
     spend = add(commands, "spend", "spend:spend", "what was spent", reads=True)
     spend.add_argument("period", nargs="?", choices=["daily", "weekly", "monthly"], default="daily")
-    spend.add_argument("--by", choices=["day", "provider", "model", "user", "service", "department"], default=None)
+    spend.add_argument("--by", choices=["day", "provider", "model", "user", "service", "department", "source"], default=None)
+    spend.add_argument("--since", metavar="WHEN", help="instead of a period: a span back from now (24h) or a time (2026-01-31)")
+    spend.add_argument("--until", metavar="WHEN", help="up to, not including")
+    spend.add_argument("--csv", action="store_true", help="a table for spreadsheets")
+    held = add(
+        commands, "reconcile", "reconcile:reconcile_command", "hold the ledger against a provider's usage or cost report", reads=True
+    )
+    held.add_argument("file", type=Path, help="OpenAI's or Anthropic's export (JSON or CSV), or a CSV of date, model, tokens and cost_usd")
+    held.add_argument("--provider", help="whose calls to compare, for example openai; told by the shape of most reports")
+    held.add_argument("--tolerance", metavar="SHARE", default="1%", help="differences up to this share are none (1%%)")
 
 
 def _alerts(alerts: Group, add: Add) -> None:

@@ -175,7 +175,9 @@ def test_tail_prints_calls_as_they_settle(running: Gateway, blocked: str) -> Non
     assert [row["state"] for row in rows] == ["refused", "refused"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["weekly"], ["monthly", "--by", "model"], ["daily", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["weekly"], ["monthly", "--by", "model"], ["daily", "--json"], ["--csv"], ["--since", "24h", "--by", "source"]]
+)
 def test_spend_counts_what_is_known(shell: Shell, blocked: str, arguments: list[str]) -> None:
     assert blocked
 
