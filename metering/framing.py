@@ -26,22 +26,22 @@ _MOST_STORED = 16_384
 _MOST_HIDDEN = (
     (re.compile(r"compound"), 32_768),
     (re.compile(r"grok"), 768),
-    (re.compile(r"command|north-mini|\bc4ai|aya"), 1_024),
+    (re.compile(r"command|north-mini|\bc4ai|aya"), 2_048),
     (re.compile(r"gpt-oss|deepseek-v4|qwen3"), 192),
 )
 _MOST_FOR_A_SERVER_TOOL: Mapping[str, int] = {
-    "web_search": 32_768,
-    "web_fetch": 32_768,
-    "google_search": 32_768,
-    "x_search": 32_768,
-    "url_context": 32_768,
-    "code_execution": 16_384,
-    "code_interpreter": 16_384,
+    "websearch": 32_768,
+    "webfetch": 32_768,
+    "googlesearch": 32_768,
+    "xsearch": 32_768,
+    "urlcontext": 32_768,
+    "codeexecution": 16_384,
+    "codeinterpreter": 16_384,
     "bash": 2_048,
-    "text_editor": 2_048,
+    "texteditor": 2_048,
     "computer": 4_096,
     "memory": 4_096,
-    "image_generation": 4_096,
+    "imagegeneration": 4_096,
 }
 _MOST_FOR_ANOTHER_TOOL = 16_384
 """What a tool that runs at the provider brings into the prompt: its description, and the results of a few uses. There is no true bound."""
@@ -71,5 +71,5 @@ def most_framing(prompt: Prompt, model: str | None, tools: int) -> int:
 
 
 def _most_for(tool: str) -> int:
-    name = tool.rpartition(":")[2]
+    name = tool.rpartition(":")[2].replace("_", "").lower()  # openrouter:web_search, web_search_20250305, googleSearch
     return next((most for known, most in _MOST_FOR_A_SERVER_TOOL.items() if name.startswith(known)), _MOST_FOR_ANOTHER_TOOL)

@@ -1,7 +1,9 @@
 """Token counts: exact for OpenAI's text, bounded for any, and never out of reach."""
 
 import asyncio
+import base64
 import hashlib
+import random
 import socket
 import time
 from typing import Any, NoReturn
@@ -120,12 +122,23 @@ _WORST = {
     "joiners": "\u200d",
     "apostrophes": "a'",
     "surrogates": "\ud800",
+    "special tokens": "<|endoftext|>",
+    "base64": base64.b64encode(random.Random(7).randbytes(30_000)).decode(),
 }
 
 
 @pytest.mark.parametrize("unit", _WORST.values(), ids=_WORST)
+async def test_older_models_count_the_worst_prompts_too(counter: TokenCounter, unit: str) -> None:
+    prompt = Prompt(texts=((unit * (1 + 100_000 // len(unit)))[:100_000],))
+
+    assert 0 < await counter.count(prompt, model="gpt-4") <= counter.bound(prompt)
+    assert counter.estimate_input(prompt, model="gpt-4") > 0
+    assert counter.glance(prompt, model="gpt-4") > 0
+
+
+@pytest.mark.parametrize("unit", _WORST.values(), ids=_WORST)
 async def test_the_worst_prompts_are_counted_in_time_and_off_the_loop(counter: TokenCounter, unit: str) -> None:
-    prompt = Prompt(texts=((unit * 1_000_000)[:1_000_000],))
+    prompt = Prompt(texts=((unit * (1 + 1_000_000 // len(unit)))[:1_000_000],))
     await counter.warm()
     ticks = 0
 
