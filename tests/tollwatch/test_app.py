@@ -92,12 +92,13 @@ def _post(gateway: Gateway, model: str) -> tuple[int, str]:
             return error.code, error.headers["x-tollwatch-call"]
 
 
-def test_it_starts_proves_itself_serves_and_ends(run: Callable[..., Any]) -> None:
+def test_it_starts_proves_itself_serves_and_ends(run: Callable[..., Any], tmp_path: Path) -> None:
     code, out, err, (passed, blocked) = run(lambda gateway: (_post(gateway, "large-1"), _post(gateway, "small-1")), rules=RULES)
 
     assert code == 0
     assert (passed[0], blocked[0]) == (200, 403)
     assert "is ready (enforce)" in out
+    assert f" --config {tmp_path / 'config.yaml'} exec -- python my_agent.py" in out
     assert "setup code" in out
     lines = [json.loads(line) for line in err.splitlines()]
     calls = {line["call"]: line for line in lines if line["event"] == "call"}

@@ -1,6 +1,8 @@
 """`run` and `reload`."""
 
 import asyncio
+import os
+import shlex
 import shutil
 import sys
 from argparse import Namespace
@@ -18,6 +20,7 @@ from tollwatch.exits import CommandError, Exit
 from tollwatch.first_start import FirstStartError
 from tollwatch.output import counted, line
 from tollwatch.ownership import conflict
+from tollwatch.rawconfig import absolute
 
 
 def run(arguments: Namespace) -> int:
@@ -27,7 +30,9 @@ def run(arguments: Namespace) -> int:
     if sentence := conflict():
         raise CommandError(sentence)
     try:
-        asyncio.run(serve(config, reread=lambda: _reread(arguments), announce=_announce))
+        asyncio.run(
+            serve(config, reread=lambda: _reread(arguments), announce=lambda running: _announce(running, _config_option(arguments)))
+        )
     except CanaryFailed as error:
         raise CommandError(str(error), Exit.UNHEALTHY) from error
     except (LockHeld, StoreError, FirstStartError, CaError, CaModesError, ValueError) as error:
@@ -48,8 +53,14 @@ def _reread(arguments: Namespace) -> Config:
     return load_config(arguments.config)
 
 
-def _announce(running: Running) -> None:
-    program = _program()
+def _config_option(arguments: Namespace) -> str:
+    """Return what another terminal must add to find the same config: nothing, where it is looked for there anyway."""
+    named = arguments.config or os.environ.get("TOLLWATCH_CONFIG")
+    return f" --config {shlex.quote(str(absolute(str(named))))}" if named else ""
+
+
+def _announce(running: Running, config_option: str) -> None:
+    program = _program() + config_option
     line(f"tollwatch {__version__} is ready ({running.config.mode})")
     line(f"  forward door   http://{running.forward}")
     line(f"  base-URL door  http://{running.base_url}/openai/v1, /anthropic, …")
