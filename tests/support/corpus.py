@@ -79,6 +79,16 @@ def _body(part: Mapping[str, Any]) -> bytes:
     return base64.b64decode(part.get("body_b64") or "")
 
 
+def _sent(record: Mapping[str, Any]) -> bytes:
+    """Return the request's body; an upload that the recorder left out is stood in for by one field, so that it is an upload at all."""
+    body = _body(record["request"])
+    kind, _, boundary = record["request"]["headers"].get("content-type", "").partition("; boundary=")
+    if kind != "multipart/form-data" or boundary.encode() in body:
+        return body
+    field = f'Content-Disposition: form-data; name="model"\r\n\r\n{record["model_request"] or "whisper-1"}'
+    return f"--{boundary}\r\n{field}\r\n--{boundary}--\r\n".encode()
+
+
 def _exchange(number: int, record: Mapping[str, Any]) -> Exchange:
     request, response = record["request"], record["response"]
     return Exchange(
@@ -92,7 +102,7 @@ def _exchange(number: int, record: Mapping[str, Any]) -> Exchange:
         method=request["method"],
         url=urlsplit(request["url"]),
         request_headers=request["headers"],
-        request_body=_body(request),
+        request_body=_sent(record),
         status=response["status"],
         response_headers=response["headers"],
         response_body=_body(response),
