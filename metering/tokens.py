@@ -137,7 +137,15 @@ def _parts(prompt: Prompt, model: str | None, *, text: int, tools: int) -> Parts
 
 def _key(text: str, name: EncodingName) -> bytes:
     """Agents send their history again with every call; a digest stands for the text, which is not kept."""
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16, person=name.encode()).digest()
+    return hashlib.blake2b(_encoded(text), digest_size=16, person=name.encode()).digest()
+
+
+def _encoded(text: str) -> bytes:
+    """Return bytes that stand for the text alone. A handler of errors would hold everything up at each of a million lone surrogates."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return b"\xff" + text.encode("unicode-escape")  # no UTF-8 begins so
 
 
 def _by_samples(text: str, name: EncodingName) -> int:
@@ -157,7 +165,13 @@ def _text_of(tools: bytes) -> str:
 
 
 def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    """Return the bytes of a text, or the most that it can have where it is no Unicode."""
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 4 * len(text)
 
 
 def pieces(text: str) -> Iterator[str]:
