@@ -124,6 +124,8 @@ class _Realtime:
         """Tokens of what is no longer kept: the last response's, and what was too much."""
         self._sound = 0
         """Bytes of sound since the last response."""
+        self._theirs: Json = {}
+        """The settings that the provider told, below those that the client sent."""
 
     def ask(self, event: Json) -> Ask | None:
         kind = _kind(event)
@@ -143,10 +145,13 @@ class _Realtime:
         """Return what a response is asked for: its own settings over those of the session, and the conversation so far."""
         own = _settings(response, model=None)
         given = [_without_sound(mapping(each, "each of `input`")) for each in sequence(response, "input")]
-        body = {**_settings(self._session, model=self._model), **{name: value for name, value in own.items() if value is not None}}
+        known = {name: value for name, value in self._theirs.items() if name != "instructions"} | {**self._session}
+        body = {**_settings(known, model=self._model), **{name: value for name, value in own.items() if value is not None}}
         facts = OPENAI_REALTIME.read_request(body | {"input": [*self._items, *(item for item, _ in given)]})
         sound = self._sound + sum(sound for _, sound in given)
         hidden = self._carried + -(-sound // _BYTES_PER_AUDIO_TOKEN)
+        if body.get("instructions") is None:  # the provider's own: they count, and are no prompt that anybody here wrote
+            hidden += len((text(self._theirs.get("instructions")) or "").encode())
         return replace(facts, prompt=replace(facts.prompt, sealed=facts.prompt.sealed + hidden))
 
     def sent(self, event: Json) -> None:
@@ -154,27 +159,26 @@ class _Realtime:
         if kind == "conversation.item.create":
             self._keep(obj(event.get("item")))
         elif kind == "session.update":
-            self._take(obj(event.get("session")))
+            session = obj(event.get("session"))
+            self._session = {**self._session, **session}
+            self._model = text(session.get("model")) or self._model
         elif kind == "input_audio_buffer.append":
             self._sound += _sound_bytes(event.get("audio"))
 
     def heard(self, event: Json) -> None:
         kind = text(event.get("type"))
         if kind in {"session.created", "session.updated"}:
-            self._take(obj(event.get("session")))
+            self._theirs = obj(event.get("session"))
+            self._model = self._model or text(self._theirs.get("model"))
         elif kind == "response.done" and (total := count(obj(obj(event.get("response")).get("usage")).get("total_tokens"))) is not None:
             self._carried, self._items, self._kept, self._sound = total, [], 0, 0
 
     def unasked(self, event: Json) -> RequestFacts:
         if text(event.get("type")) != TRANSCRIBED:
             return self._turn({})
-        sound = obj(obj(self._session.get("audio")).get("input")).get("transcription") or self._session.get("input_audio_transcription")
-        facts = OPENAI_REALTIME.read_request({"model": text(obj(sound).get("model"))})
+        model = next((model for session in (self._session, self._theirs) if (model := _transcriber(session))), None)
+        facts = OPENAI_REALTIME.read_request({"model": model})
         return replace(facts, prompt=Prompt(sealed=-(-self._sound // _BYTES_PER_AUDIO_TOKEN)))
-
-    def _take(self, session: Json) -> None:
-        self._session = {**self._session, **session}
-        self._model = text(session.get("model")) or self._model
 
     def _keep(self, item: Json) -> None:
         item, sound = _without_sound(item)
@@ -208,6 +212,12 @@ def _settings(given: Json, *, model: str | None) -> dict[str, object]:
         "tools": given.get("tools"),
         "max_output_tokens": cap,
     }
+
+
+def _transcriber(session: Json) -> str | None:
+    """Return the model that writes down what is said, in the present form of a session or the beta's."""
+    given = obj(obj(obj(session.get("audio")).get("input")).get("transcription")) or obj(session.get("input_audio_transcription"))
+    return text(given.get("model"))
 
 
 def _without_sound(item: Json) -> tuple[Json, int]:

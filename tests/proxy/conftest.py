@@ -26,7 +26,7 @@ from metering.ledger import Ledger
 from metering.ledger_rows import LedgerRow
 from metering.meter import Meter
 from metering.prices import PriceBook
-from metering.settings import MeteringSettings, PricingSettings
+from metering.settings import BudgetSettings, MeteringSettings, PricingSettings
 from metering.telemetry import Telemetry
 from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
@@ -124,6 +124,7 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
         *,
         mode: Literal["enforce", "monitor"] = "enforce",
         rules: Sequence[RuleSettings] = (),
+        budgets: Sequence[BudgetSettings] = (),
         detectors: DetectorSettings | None = None,
         unknown_formats: Literal["pass", "refuse"] = "pass",
         proxy: dict[str, Any] | None = None,
@@ -132,14 +133,21 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
         database = await SqliteDatabase.open(tmp_path / f"house-{next(numbers)}.db")
         stack.push_async_callback(database.close)
         book = AlertBook(database, org_id="org", settings=AlertingSettings(), now=now)
-        ledger = Ledger(database, instance="test", now=now, on_settled=lambda settled: gate.on_settled(settled))  # noqa: PLW0108  # the gate is made below
+        limits = BudgetBook(budgets)
+        ledger = Ledger(
+            database,
+            instance="test",
+            now=now,
+            on_settled=lambda settled: gate.on_settled(settled),  # noqa: PLW0108  # the gate is made below
+            budgets=limits.all,
+        )
         detectors = detectors or DetectorSettings()
         gate = Gate(
             mode=mode,
             rules=Policy(rules),
             detectors=Detectors.of(detectors, key=b"k" * 32),
             rates=RateLimits(detectors.rate_limits),
-            budgets=BudgetBook(()),
+            budgets=limits,
             ledger=ledger,
             meter=Meter(prices, tokens, MeteringSettings()),
             counter=tokens,

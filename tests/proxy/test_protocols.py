@@ -97,6 +97,17 @@ async def test_an_authority_that_disagrees_is_refused_over_http2(house: Any, htt
     assert house.provider.connections == 0
 
 
+async def test_an_http2_stream_is_asked_for_its_usage_and_does_not_show_it(house: Any, http2: Http2) -> None:
+    stream = http2.ask("api.openai.com", orjson.dumps(orjson.loads(CHAT) | {"stream": True}))
+    await http2.receive(lambda client: stream in client.ended)
+
+    _, body = http2.answers[stream]
+    assert b"include_usage" in house.provider.seen[0].body
+    assert b'"choices": []' not in body
+    assert bytes(body).endswith(b"data: [DONE]\n\n")
+    assert (await house.row()).source == "provider_reported"
+
+
 async def test_many_http2_streams_go_to_an_http1_provider_at_once(house: Any, http2: Http2) -> None:
     house.provider.script = lambda _: answers.Answer(then="hang", after_chunks=0, chunks=[b"{}"], streamed=True)
     streams = [http2.ask("api.openai.com", CHAT) for _ in range(12)]

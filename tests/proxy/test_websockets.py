@@ -15,6 +15,7 @@ import pytest
 
 from alerting.finding import Action
 from alerting.settings import DetectorSettings, Match, RuleSettings
+from metering.settings import BudgetSettings
 from proxy.websockets import WebSockets
 from tests.support.answers import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
 from tests.support.sockets import SocketProvider
@@ -248,6 +249,58 @@ async def test_a_rate_limit_is_told_with_its_remedy(open_sockets: Any) -> None:
 
     assert (error["status"], error["code"]) == (429, "tollwatch_rate_limit")
     assert int(error["headers"]["retry-after"]) >= 1
+
+
+async def test_a_budget_holds_each_response_and_refuses_the_one_that_does_not_fit(open_sockets: Any, sockets: SocketProvider) -> None:
+    budget = BudgetSettings.model_validate({"name": "small", "limit": "200 tokens"})
+    house = await open_sockets(budgets=[budget])
+    async with socket(house, "/v1/responses") as opened:
+        await opened.send_json(CREATE)
+        await until(opened, "response.completed")
+        await opened.send_json(CREATE | {"max_output_tokens": 5000})
+        error = await until(opened, "error")
+
+    assert (error["status"], error["code"]) == (402, "tollwatch_budget")
+    assert len(sockets.events) == 1
+    await settled(house, 3)
+    state = (await house.ledger.budgets())[0]
+    assert (state.spent, state.held) == (INPUT_TOKENS + OUTPUT_TOKENS, 0)
+
+
+async def test_an_error_in_the_middle_of_a_response_ends_it(open_sockets: Any, sockets: SocketProvider) -> None:
+    house = await open_sockets()
+    sockets.hang = True
+    async with socket(house, "/v1/responses") as opened:
+        await opened.send_json(CREATE)
+        await until(opened, "response.output_text.delta")
+        await opened.send_json({"type": "fail"})
+        await until(opened, "error")
+        row = metered(await settled(house, 2))[0]
+
+    assert (row.ending, row.source) == ("completed", "estimated")
+
+
+async def test_a_large_event_is_read_in_a_thread(open_sockets: Any, sockets: SocketProvider) -> None:
+    house = await open_sockets()
+    async with socket(house, "/v1/realtime?model=gpt-realtime") as opened:
+        await opened.send_json({"type": "input_audio_buffer.append", "audio": "A" * 300_000})
+        await opened.send_json({"type": "response.create", "response": {"instructions": "a" * 300_000}})
+        await until(opened, "response.done")
+
+    assert [event["type"] for event in sockets.events] == ["input_audio_buffer.append", "response.create"]
+
+
+async def test_many_events_at_once_keep_their_order(open_sockets: Any, sockets: SocketProvider) -> None:
+    house = await open_sockets()
+    async with socket(house, "/v1/realtime?model=gpt-realtime") as opened:
+        for number in range(20):
+            await opened.send_json({"type": "input_audio_buffer.append", "audio": "AAAA", "event_id": f"a{number}"})
+            await opened.send_json(ASK | {"event_id": f"b{number}"})
+        for _ in range(20):
+            await until(opened, "response.done")
+
+    assert [event["event_id"] for event in sockets.events] == [f"{kind}{number}" for number in range(20) for kind in "ab"]
+    assert len(metered(await settled(house, 21))) == 20
 
 
 async def test_a_large_prompt_and_sound_count_for_the_hold(open_sockets: Any) -> None:

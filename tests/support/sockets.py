@@ -10,7 +10,7 @@ import trustme
 from aiohttp import WSMsgType, web
 
 from tests.support import answers
-from tests.support.answers import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
+from tests.support.answers import TEXT
 
 REALTIME_USAGE = {
     "total_tokens": 30,
@@ -118,6 +118,7 @@ class SocketProvider:
         socket = web.WebSocketResponse(max_msg_size=0)
         async for event in self._each(request, socket):
             if event["type"] != "response.create":
+                await socket.send_json({"type": "error", "status": 500, "error": {"type": "server_error", "message": "broken"}})
                 continue
             if self.error:
                 await socket.send_json({"type": "error", "status": 400, "error": self.error})
@@ -126,6 +127,3 @@ class SocketProvider:
             for chunk in chunks[:-1] if self.hang else chunks:
                 await socket.send_str(chunk.partition(b"data: ")[2].strip().decode())
         return socket
-
-
-USAGE = (INPUT_TOKENS, OUTPUT_TOKENS)
