@@ -13,6 +13,7 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelInfo, StartDateConstraint
 
 from metering import bedrock_names
+from metering.fees import with_fees
 from metering.rates import Rates, Row, highest, highest_of, nano, prices_tokens, scaled, total
 from metering.settings import PriceOverride, PricingSettings
 from metering.usage import Usage
@@ -53,8 +54,8 @@ _TABLES: Mapping[str, str] = {
 }
 """OpenTelemetry id → id of genai-prices, where they differ."""
 
-_MAKERS: Mapping[str, str] = {"xai": "x-ai"}
-"""Who made a model, as Vercel's gateway writes it before the slash → id of genai-prices, where they differ."""
+_MAKERS: Mapping[str, str] = {"xai": "x-ai", "z-ai": "zai", "mistralai": "mistral"}
+"""Who made a model, as gateways write it before the slash → id of genai-prices, where they differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class _Known:
 
 
 _NOTHING = _Known()
+_FREE: Row = {"input_mtok": Decimal(0), "output_mtok": Decimal(0)}
+"""OpenRouter's `:free` variants."""
 
 
 class PriceBook:
@@ -139,11 +142,14 @@ class PriceBook:
         override = next((each for each in known.overrides if each.since is None or each.since <= at.astimezone(UTC).date()), None)
         if override is not None and override.input is not None:
             return _given(override), "override"
+        if provider == "openrouter" and (model or "").endswith(":free"):
+            return _FREE, "genai-prices"
         if known.listed is None:
             return None
         row: Row = vars(known.listed.get_prices(at, _context(provider, service_tier)))
         if not prices_tokens(row):
             return None
+        row = with_fees(row, provider=provider, model=model or "", service_tier=service_tier)
         if override is None:
             return row, "genai-prices"
         return {**scaled(row, override.factor), **_given(override)}, "override"
@@ -192,17 +198,33 @@ class PriceBook:
     def _listed(self, provider: str, model: str) -> ModelInfo | None:
         table = _TABLES.get(provider, provider)
         if provider == "vercel":
-            maker, _, model = model.partition("/")
-            table = _MAKERS.get(maker, maker)
+            table, model = _made_by(model)
         elif provider == "huggingface":
             model, _, host = model.partition(":")
             table = f"huggingface_{host}"
         if table not in self._table_ids:  # genai-prices would take a name that merely resembles one
             return None
-        for name in bedrock_names.table_names(model) if provider == "aws.bedrock" else (model,):
+        for name in _names(table, model):
             with suppress(LookupError):
                 return self._tables.find_provider_model(name, None, table, None)[1]
-        return None
+        # OpenRouter charges what the maker does; its own table lags behind.
+        return self._listed("vercel", model) if provider == "openrouter" and "/" in model else None
+
+
+def _names(table: str, model: str) -> Iterator[str]:
+    """Yield the names that a model may have in a table."""
+    if table == "aws":
+        yield from bedrock_names.table_names(model)
+        return
+    yield model
+    if table == "x-ai":
+        yield model.replace(".", "-")  # gateways write grok-4.1-fast
+
+
+def _made_by(model: str) -> tuple[str, str]:
+    """Return the table of who made a model, and its name there."""
+    maker, _, name = model.partition("/")
+    return _MAKERS.get(maker, maker), name
 
 
 def provider_of_table(table: str) -> str:

@@ -71,8 +71,13 @@ def _facts(provider: str, reporting: Json, texts: Iterable[Json], *, complete: b
         error=error_type(reporting.get("error")),
         output_text="" if usage else "".join(_output(texts)),
         reported_cost_nano=reported_cost(counted, provider=provider),
-        service_tier=next((tier for event in models if (tier := text(event.get("service_tier")))), text(counted.get("service_tier"))),
+        service_tier=next((tier for event in models if (tier := text(event.get("service_tier")))), _tier(counted)),
     )
+
+
+def _tier(counted: Json) -> str | None:
+    """Return what the usage says of how the call was served; Perplexity's fee goes by how much it searched."""
+    return text(counted.get("service_tier")) or text(counted.get("search_context_size"))
 
 
 def _finished(event: Json) -> bool:

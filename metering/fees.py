@@ -1,0 +1,35 @@
+"""What providers charge beside tokens, where the price tables say nothing of it or only the most that it can be.
+
+Sources: xAI's and OpenAI's pricing pages (web search a call), OpenRouter's (native search at the maker's price), Perplexity's request fees
+by search context size; each agrees with the cost that the provider reported in recorded calls.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from metering.rates import Row
+
+_SEARCHES = "web_searches_kcount"
+_REQUESTS = "requests_kcount"
+_XAI_SEARCH = Decimal(5)
+_NATIVE_SEARCH = Decimal(10)
+_NATIVE = ("openai/", "anthropic/")
+_BY_CONTEXT: Mapping[Decimal, Mapping[str, Decimal]] = {
+    Decimal(12): {"low": Decimal(5), "medium": Decimal(8), "high": Decimal(12)},
+    Decimal(14): {"low": Decimal(6), "medium": Decimal(10), "high": Decimal(14)},
+}
+"""Perplexity's fee a thousand requests, by the highest (which the table has) and the search context size that was used."""
+
+
+def with_fees(row: Row, *, provider: str, model: str, service_tier: str | None) -> Row:
+    """Return the row with what the table leaves out."""
+    fees: dict[str, Decimal] = {}
+    if row.get(_SEARCHES) is None:
+        if provider == "x_ai":
+            fees[_SEARCHES] = _XAI_SEARCH
+        elif provider == "openrouter" and model.startswith(_NATIVE):
+            fees[_SEARCHES] = _NATIVE_SEARCH
+    highest = row.get(_REQUESTS)
+    if provider == "perplexity" and isinstance(highest, Decimal):
+        fees[_REQUESTS] = _BY_CONTEXT.get(highest, {}).get(service_tier or "", highest)
+    return {**row, **fees} if fees else row
