@@ -1,5 +1,6 @@
 """The `rules`, `detectors` and `alerting` sections of the config."""
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -97,5 +98,5 @@ class AlertingSettings(Section):
     """The `alerting` section."""
 
     dedup: Literal["episode", "none"] = "episode"
-    expire_after: Span = Field(default="24h", validate_default=True)  # type: ignore[assignment]  # parsed by the validator
+    expire_after: Span = timedelta(hours=24)
     retention_days: int = Field(default=30, ge=1, le=3650)

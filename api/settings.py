@@ -1,5 +1,6 @@
 """The `api` section of the config."""
 
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -11,8 +12,8 @@ from metering.units import Span
 class SessionSettings(Section):
     """How long a session token is good."""
 
-    absolute: Span = Field(default="4h", validate_default=True)  # type: ignore[assignment]  # parsed by the validator
-    idle: Span = Field(default="1h", validate_default=True)  # type: ignore[assignment]  # parsed by the validator
+    absolute: Span = timedelta(hours=4)
+    idle: Span = timedelta(hours=1)
     at_most: int = Field(default=5, ge=1, le=100)
 
 
