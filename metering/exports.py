@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from typing import cast
 
 from metering.units import NANO
 
@@ -80,7 +81,7 @@ def _pages(text: str) -> Export:
 
 
 def _buckets(page: object) -> Iterator[Fields]:
-    for item in _objects(page) if isinstance(page, list) else _objects([page]):
+    for item in _objects(cast("object", page) if isinstance(page, list) else [page]):
         if "results" in item:
             yield item
         else:
@@ -89,21 +90,19 @@ def _buckets(page: object) -> Iterator[Fields]:
 
 def _result(bucket: Fields, result: Fields, *, anthropic: bool) -> ExportLine:
     row = {"starting_at": bucket.get("starting_at"), "start_time": bucket.get("start_time"), **result}
-    created = result.get("cache_creation")
-    if isinstance(created, dict):
-        row["uncached_input_tokens"] = sum(filter(None, (_count(row, "uncached_input_tokens"), *_counts(_objects([created])))))
+    for created in _objects([result.get("cache_creation")]):
+        row["uncached_input_tokens"] = sum(count or 0 for count in (_count(row, "uncached_input_tokens"), *_counts(created)))
     amount = result.get("amount")
-    if isinstance(amount, dict):
-        (money,) = _objects([amount])
+    moneys = tuple(_objects([amount]))
+    for money in moneys:
         row |= {"amount_value": money.get("value"), "currency": money.get("currency")}
-    elif anthropic and amount is not None:
+    if anthropic and amount is not None and not moneys:
         row["amount_value"] = _money(amount, "amount") * _CENT / NANO  # Anthropic's cost report counts in cents
     return _line(row)
 
 
-def _counts(shares: Iterable[Fields]) -> Iterator[int | None]:
-    for share in shares:
-        yield from (_count(share, name) for name in share)
+def _counts(shares: Fields) -> Iterator[int | None]:
+    yield from (_count(shares, name) for name in shares)
 
 
 def _table(text: str) -> Export:
@@ -181,6 +180,6 @@ def _money(value: object, name: str) -> Decimal:
 
 def _objects(value: object) -> Iterator[Fields]:
     if isinstance(value, list):
-        for item in value:  # pyright: ignore[reportUnknownVariableType] - JSON of others
+        for item in cast("list[object]", value):
             if isinstance(item, dict):
-                yield item  # pyright: ignore[reportUnknownVariableType] - the same
+                yield cast("Fields", item)

@@ -26,6 +26,8 @@ def least_usage(call: Call, facts: ReplyFacts, *, answered: bool, input_tokens: 
     running = known.output_tokens
     if running is not None and call.prompt.server_tools:
         return Usage()
+    if running is not None and call.provider == "aws.bedrock":
+        running = int(running * _CERTAIN)  # its own metrics, which end the stream, count less at times than the maker's message
     if facts.usage is None and call.provider in _PRICE_THEMSELVES:
         return Usage()
     shown = int(counter.estimate_output(facts.output_text, model=facts.model or call.model, provider=call.provider) * _CERTAIN)

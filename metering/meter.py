@@ -20,6 +20,8 @@ _UNSENT = frozenset({Ending.REFUSED, Ending.FAILED, Ending.UPSTREAM_UNREACHABLE}
 
 _TO_THE_POINT = frozenset({Source.PROVIDER_REPORTED, Source.NONE, Source.UNMETERED})
 
+_ROUTERS = frozenset({"openrouter", "vercel"})
+
 _MEDIA = frozenset({Endpoint.IMAGES, Endpoint.AUDIO})
 
 
@@ -97,12 +99,7 @@ class Meter:
 
     def _between(self, call: Call, reply: Reply, facts: ReplyFacts, reading: Reading) -> Reading:
         """Add the least and the most to a reading that is no certainty."""
-        bound = self._counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
-        cap = self.quote(call, input_tokens=bound).output_tokens
-        usage = most_usage(call, facts, input_bound=bound, output_cap=cap)
-        known = facts.usage is not None and facts.usage.input_tokens is not None and not call.prompt.server_tools
-        most = self._priced(call, facts, usage, reading.source).cost_nano if known else None
-        most = self._dearest(call, usage).cost_nano if most is None else most
+        most = max(self._most(replace(call, model=name), facts) for name in {call.model, facts.model or call.model})
         point = reading.cost_nano
         if reading.source is Source.UNPRICED:
             return replace(reading, ceiling_nano=most)
@@ -114,6 +111,15 @@ class Meter:
             floor = facts.reported_cost_nano
         ceiling = max(most, floor, point or 0)
         return replace(reading, floor_nano=floor if point is None else min(floor, point), ceiling_nano=ceiling)
+
+    def _most(self, call: Call, facts: ReplyFacts) -> int:
+        """Return what the call can have cost at most on its model. A route that is free may fall back to one that is not."""
+        bound = self._counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
+        usage = most_usage(call, facts, input_bound=bound, output_cap=self.quote(call, input_tokens=bound).output_tokens)
+        known = facts.usage is not None and facts.usage.input_tokens is not None and not call.prompt.server_tools
+        most = self._priced(call, facts, usage, Source.ESTIMATED).cost_nano if known else None
+        most = self._dearest(call, usage).cost_nano if most is None else most
+        return self._prices.dearest(provider=call.provider, usage=usage) if most == 0 and call.provider in _ROUTERS else most
 
     def _point(self, call: Call, reply: Reply, facts: ReplyFacts | None, input_tokens: int | None) -> Reading:
         if _consumed_nothing(call, reply):

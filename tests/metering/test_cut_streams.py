@@ -72,15 +72,17 @@ class _Meters:
 
     def __init__(self, now: datetime) -> None:
         dear = PriceOverride(model="*", input=Decimal(1), output=Decimal(4), cache_read=Decimal("0.1"), cache_write=Decimal("1.25"))
-        self._meters = [
-            Meter(PriceBook(PricingSettings(overrides=overrides), now=now), TokenCounter(), MeteringSettings())
-            for overrides in ((), (dear,))
-        ]
+        self._prices = [PriceBook(PricingSettings(overrides=overrides), now=now) for overrides in ((), (dear,))]
+        self._counter = TokenCounter()
 
-    def of(self, exchange: Exchange, call: Call, reply: Any) -> tuple[Meter, Reading]:
-        """Return the meter that can price the whole recording, and what it makes of it."""
-        table, own = ((meter, _read(meter, exchange, call, reply, exchange.response_body)) for meter in self._meters)
+    def of(self, exchange: Exchange, call: Call, reply: Any) -> tuple[PriceBook, Reading]:
+        """Return the prices that the whole recording has, and what it came to."""
+        table, own = ((prices, self.read(prices, exchange, call, reply, exchange.response_body)) for prices in self._prices)
         return table if table[1].cost_nano is not None else own
+
+    def read(self, prices: PriceBook, exchange: Exchange, call: Call, reply: Any, body: bytes) -> Reading:
+        """Read an answer as one never seen before: a meter counts each result once."""
+        return _read(Meter(prices, self._counter, MeteringSettings()), exchange, call, reply, body)
 
 
 def _read(meter: Meter, exchange: Exchange, call: Call, reply: Any, body: bytes) -> Reading:
@@ -105,9 +107,9 @@ def _outside(per_stream: int, make_call: Any, make_reply: Any, now: datetime) ->
     known = {exchange.number: (exchange, call) for exchange in exchanges() if (call := _call(exchange, make_call, now))}
     judged = {number: meters.of(exchange, call, whole) for number, (exchange, call) in known.items()}
     for exchange, at in _cuts([exchange for exchange, _call in known.values()], per_stream, random.Random(20261122)):
-        call, (meter, truth) = known[exchange.number][1], judged[exchange.number]
+        call, (prices, truth) = known[exchange.number][1], judged[exchange.number]
         assert truth.cost_nano is not None, exchange.source
-        cut = _read(meter, exchange, call, broken, exchange.response_body[:at])
+        cut = meters.read(prices, exchange, call, broken, exchange.response_body[:at])
         floor, ceiling = cut.interval
         if ceiling is None or not (floor or 0) <= truth.cost_nano <= ceiling:
             wrong.append(f"{exchange.name} {exchange.source} at {at}: {floor} <= {truth.cost_nano} <= {ceiling} ({cut.source})")
@@ -141,5 +143,6 @@ def test_a_whole_recording_is_a_point(make_call: Any, make_reply: Any, now: date
     for exchange in exchanges():
         if exchange.number % 10 == 0 and (call := _call(exchange, make_call, now)):
             _meter, reading = meters.of(exchange, call, make_reply())
-            assert reading.interval == (reading.cost_nano, reading.cost_nano), exchange.source
+            disagree = "metrics_vs_messages_differ" in exchange.notes
+            assert disagree or reading.interval == (reading.cost_nano, reading.cost_nano), exchange.source
             assert reading.source in {Source.PROVIDER_REPORTED, Source.PROVIDER_PRICED}
