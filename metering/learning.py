@@ -119,7 +119,8 @@ class Learner:
 def _teaches(call: Call) -> bool:
     """Whether what the provider counts is what the request shows."""
     prompt = call.prompt
-    shown = not prompt.media and not prompt.server_tools and not prompt.stored
+    kept_there = prompt.stored or call.wire_format == "openai.realtime"
+    shown = not prompt.media and not prompt.server_tools and not kept_there
     return shown and 0 < prompt.chars + len(prompt.tools) <= _LONGEST
 
 

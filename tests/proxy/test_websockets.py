@@ -12,6 +12,7 @@ import aiohttp
 import openai
 import orjson
 import pytest
+import websockets
 
 from alerting.finding import Action
 from alerting.settings import DetectorSettings, Match, RuleSettings
@@ -249,6 +250,26 @@ async def test_a_rate_limit_is_told_with_its_remedy(open_sockets: Any) -> None:
 
     assert (error["status"], error["code"]) == (429, "tollwatch_rate_limit")
     assert int(error["headers"]["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+async def test_an_event_in_fragments_is_judged_whole(open_sockets: Any, sockets: SocketProvider, compression: str | None) -> None:
+    house = await open_sockets(rules=[NO_MODEL])
+    url = f"ws://{house.base_url}/openai/v1/responses"
+
+    def pieces(event: dict[str, Any]) -> list[str]:
+        text = json.dumps(event, ensure_ascii=False)
+        return [text[at : at + 9] for at in range(0, len(text), 9)]
+
+    async with websockets.connect(url, proxy=None, compression=compression) as opened:
+        await opened.send(pieces(CREATE | {"model": "gpt-4-turbo"}))
+        refused = json.loads(await asyncio.wait_for(opened.recv(), 5))
+        await opened.send(pieces(CREATE | {"input": "Wegezoll für Brücken, 過橋費 und 🌉"}))
+        while json.loads(await asyncio.wait_for(opened.recv(), 5))["type"] != "response.completed":
+            pass
+
+    assert refused["code"] == "tollwatch_policy"
+    assert [event["input"] for event in sockets.events] == ["Wegezoll für Brücken, 過橋費 und 🌉"]
 
 
 async def test_a_budget_holds_each_response_and_refuses_the_one_that_does_not_fit(open_sockets: Any, sockets: SocketProvider) -> None:
