@@ -26,7 +26,7 @@ def image_size(head: bytes) -> tuple[int, int] | None:
 
 def _webp(head: bytes) -> tuple[int, int]:
     kind = head[12:16]
-    if kind == b"VP8X":
+    if kind == b"VP8X" and len(head) >= 30:
         return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", head, 21)

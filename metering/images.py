@@ -121,7 +121,7 @@ def _rule_of(model: str | None) -> Rule:
 
 
 def _estimate(medium: Medium, rule: Rule) -> int:
-    if medium.width and medium.height:
+    if medium.kind == "image" and medium.width and medium.height:
         return rule.low if medium.detail == "low" and rule.low is not None else rule.of((medium.width, medium.height))
     if not medium.size:
         return min(_UNSEEN["image"], rule.most) if medium.kind == "image" else _UNSEEN[medium.kind]

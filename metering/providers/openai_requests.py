@@ -17,7 +17,7 @@ from metering.providers.requests import (
     string,
     tool_names,
 )
-from metering.providers.shapes import Json, text
+from metering.providers.shapes import Json, obj, text
 from metering.providers.wire import RequestFacts
 
 _INSTRUCTING = frozenset({"system", "developer"})
@@ -69,7 +69,7 @@ def _joined(content: object) -> object:
     """Return the content of a message with its text parts as one text: they are counted without a seam between them."""
     if not isinstance(content, list):
         return content
-    parts = [cast("Json", part) if isinstance(part, dict) else {} for part in cast("list[object]", content)]
+    parts = [obj(part) for part in cast("list[object]", content)]
     texts = [part.get("text") for part in parts if text(part.get("type")) in _TEXT_PARTS]
     if len(texts) < len(parts) or not all(isinstance(each, str) for each in texts):
         return cast("object", content)
