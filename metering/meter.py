@@ -99,7 +99,8 @@ class Meter:
 
     def _between(self, call: Call, reply: Reply, facts: ReplyFacts, reading: Reading) -> Reading:
         """Add the least and the most to a reading that is no certainty."""
-        most = max(self._most(replace(call, model=name), facts) for name in {call.model, facts.model or call.model})
+        bounds = [self._most(replace(call, model=name), facts) for name in {call.model, facts.model or call.model}]
+        most = max(bound for bound, priced in bounds if priced or not any(named for _bound, named in bounds))
         point = reading.cost_nano
         if reading.source is Source.UNPRICED:
             return replace(reading, ceiling_nano=most)
@@ -112,14 +113,19 @@ class Meter:
         ceiling = max(most, floor, point or 0)
         return replace(reading, floor_nano=floor if point is None else min(floor, point), ceiling_nano=ceiling)
 
-    def _most(self, call: Call, facts: ReplyFacts) -> int:
-        """Return what the call can have cost at most on its model. A route that is free may fall back to one that is not."""
+    def _most(self, call: Call, facts: ReplyFacts) -> tuple[int, bool]:
+        """Return what the call can have cost at most on its model, and whether that has a price.
+
+        A route that is free may fall back to one that is not.
+        """
         bound = self._counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
         usage = most_usage(call, facts, input_bound=bound, output_cap=self.quote(call, input_tokens=bound).output_tokens)
         known = facts.usage is not None and facts.usage.input_tokens is not None and not call.prompt.server_tools
-        most = self._priced(call, facts, usage, Source.ESTIMATED).cost_nano if known else None
-        most = self._dearest(call, usage).cost_nano if most is None else most
-        return self._prices.dearest(provider=call.provider, usage=usage) if most == 0 and call.provider in _ROUTERS else most
+        dearest = self._dearest(call, usage)
+        if dearest.cost_nano == 0 and call.provider in _ROUTERS:
+            return self._prices.dearest(provider=call.provider, usage=usage), False
+        priced = self._priced(call, facts, usage, Source.ESTIMATED).cost_nano if known else None
+        return dearest.cost_nano if priced is None else priced, dearest.priced
 
     def _point(self, call: Call, reply: Reply, facts: ReplyFacts | None, input_tokens: int | None) -> Reading:
         if _consumed_nothing(call, reply):
