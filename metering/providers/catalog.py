@@ -137,7 +137,6 @@ _COMPATIBLE = (
         hosts=("api.deepseek.com",),
         prefix="deepseek",
         upstream="https://api.deepseek.com",
-        usage_option=True,
     ),
     Provider(id="x_ai", name="xai", hosts=("api.x.ai", "*.api.x.ai"), prefix="xai", upstream="https://api.x.ai", roots=("/v1",)),
     Provider(

@@ -25,7 +25,8 @@ class Provider:
     `id` is the OpenTelemetry GenAI id, `name` the short name (the default `service`). `hosts` are globs. `prefix` is its place on the
     base-URL door and `upstream` where that leads. `roots` are the path beginnings of its API: a path without any gets the first one.
     `ai_paths`, for hosts that also serve other things, are parts of a path that make it an AI call. `usage_option` says that its chat
-    streams are known to take `stream_options.include_usage`, and to report no usage (or less) without it.
+    streams are known to take `stream_options.include_usage`, and not to lose by it what they report without (DeepSeek's would: its
+    usage moves from the last chunk with text into one of its own).
     """
 
     id: str
