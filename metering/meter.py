@@ -156,8 +156,9 @@ class Meter:
             if call.consumption is Consumption.RESULT:
                 return Reading(source=Source.NONE, model=facts.model)
             return Reading(source=Source.DEFERRED, model=facts.model, cost_nano=0) if facts.deferred else None
-        job = facts.job or (call.path if call.consumption is Consumption.RESULT else None)
-        if job is None or self._jobs.count(call.provider, job):
+        fetched = call.consumption is Consumption.RESULT
+        job = facts.job or (call.path if fetched else None)
+        if job is None or self._jobs.count(call.provider, job) or not fetched:
             return None
         return Reading(source=Source.NONE, model=facts.model)
 

@@ -127,7 +127,7 @@ def _with_files(facts: RequestFacts, files: int, kind: str) -> RequestFacts:
 
 def _read_body(provider: str, body: object) -> ReplyFacts:
     answer = obj(body) or next(objects(body), obj(None))
-    return _facts(provider, answer, complete=True, said=text(answer.get("text")) or "")
+    return _facts(provider, answer, complete=True)
 
 
 def _read_events(provider: str, events: Events) -> ReplyFacts:
@@ -135,14 +135,14 @@ def _read_events(provider: str, events: Events) -> ReplyFacts:
     last = next((event for event in reversed(closing) if text(event.get("type")) in _LAST), obj(None))
     if not events.opening:
         return ReplyFacts(complete=True, unseen=True)  # plain text, subtitles
-    said = "".join(text(event.get("delta")) or "" for event in (obj(load(kept)) for kept in events.kept))
-    facts = _facts(provider, last, complete=bool(last), said=said)
+    facts = _facts(provider, last, complete=bool(last))
     if events.error is None or facts.error:
         return facts
-    return ReplyFacts(error=error_type(obj(load(events.error)).get("error")), output_text=facts.output_text)
+    return ReplyFacts(error=error_type(obj(load(events.error)).get("error")))
 
 
-def _facts(provider: str, answer: Json, *, complete: bool, said: str) -> ReplyFacts:
+def _facts(provider: str, answer: Json, *, complete: bool) -> ReplyFacts:
+    """Make facts of an answer. What it says is no measure: sound is charged by its length, pictures by their size."""
     counted = obj(answer.get("usage"))
     usage = _usage(counted, provider)
     cost = reported_cost(counted, provider=provider)
@@ -152,7 +152,6 @@ def _facts(provider: str, answer: Json, *, complete: bool, said: str) -> ReplyFa
         model=model_of(answer),
         complete=complete,
         error=error,
-        output_text="" if usage else said,
         reported_cost_nano=cost,
         unseen=usage is None and cost is None and error is None,
     )

@@ -12,23 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 MISSING = f"SKIPPED: no recordings at {CORPUS}; put the corpus there to replay it"
 
-METERED_FLAVOURS = frozenset(
-    {
-        "chat_completions",
-        "responses",
-        "embeddings",
-        "completions",
-        "messages",
-        "converse",
-        "converse_stream",
-        "invoke",
-        "invoke_stream",
-    }
-)
-"""The formats that are read: the OpenAI family on any compatible host, Anthropic messages, Bedrock's own."""
-
-FOREIGN_SHELLS = frozenset({"vertexai"})
-"""Providers that wrap a metered format into an API of their own (Vertex rawPredict): they pass, recorded as unmetered."""
+UNMETERED_FLAVOURS = frozenset({"count_tokens", "batches"})
+"""Answers with numbers that are not the usage of their call: the size of a prompt, and the results of a batch (one recording)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +40,7 @@ class Exchange:
     @property
     def metered(self) -> bool:
         """Whether it is of a format whose usage must be read."""
-        return self.flavour in METERED_FLAVOURS and self.provider not in FOREIGN_SHELLS
+        return self.flavour not in UNMETERED_FLAVOURS
 
     @property
     def host(self) -> str:
