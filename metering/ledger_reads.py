@@ -85,6 +85,11 @@ class LedgerReads:
         found = cast("list[tuple[str, int, int, int]]", rows)
         return [Spread(provider, from_micros(day).date(), int(floor), int(ceiling)) for provider, day, floor, ceiling in found]
 
+    async def jobs(self, *, limit: int) -> list[tuple[str, str]]:
+        """Return provider and id of the last results that were charged, the oldest first."""
+        rows = await self._database.read("SELECT provider, job FROM calls WHERE job IS NOT NULL ORDER BY id DESC LIMIT ?", (limit,))
+        return [(str(provider), str(job)) for provider, job in reversed(rows)]
+
     async def _read(self, text: str, params: tuple[Value, ...]) -> list[LedgerRow]:
         return [LedgerRow.from_row(row) for row in await self._database.read(text, params)]
 

@@ -1,5 +1,6 @@
 """One row of the ledger: its columns, how it is written, its one shape for people and programs."""
 
+import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -59,6 +60,10 @@ class LedgerRow:
     source: str | None
     price_source: str | None
     price_version: str | None
+    units: str | None
+    """What is charged beside or instead of the tokens above (`Usage.units`), as JSON."""
+    job: str | None
+    """The result that this call was charged for, by the id under which it can be fetched again."""
     hold_nano: int
     instance: str
 
@@ -110,6 +115,8 @@ class LedgerRow:
             "hold_usd": usd(self.hold_nano),
             "source": self.source,
             "price": {"source": self.price_source, "version": self.price_version},
+            "units": json.loads(self.units) if self.units else None,
+            "job": self.job,
             "caller": {"user": self.user, "department": self.department, "agent": self.agent, "key_id": self.key_id},
             "bytes": {"request": self.request_bytes, "response": self.response_bytes},
             "instance": self.instance,
@@ -147,7 +154,7 @@ SETTLE_CALL = (
     "UPDATE calls SET first_byte_at = ?, ended_at = ?, state = 'settled', ending = ?, response_model = ?, status = ?, response_bytes = ?, "
     "input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?, cache_write_1h_tokens = ?, reasoning_tokens = ?, "
     "cost_nano = ?, floor_nano = ?, ceiling_nano = ?, our_cost_nano = ?, source = ?, price_source = ?, price_version = ?, "
-    "holds = NULL WHERE id = ? AND state = 'intent'"
+    "units = ?, job = ?, holds = NULL WHERE id = ? AND state = 'intent'"
 )
 
 
@@ -191,6 +198,8 @@ def settled_values(settlement: Settlement) -> tuple[Value, ...]:
         reading.source.value,
         reading.price_source,
         reading.price_version,
+        json.dumps(units) if (units := usage.units) else None,
+        reading.job,
         settlement.call.id,
     )
 

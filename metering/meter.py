@@ -45,6 +45,10 @@ class Meter:
         self._counter = counter
         self._settings = settings
 
+    def remember(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Take the results that were charged before this process began (provider and id, the oldest first)."""
+        self._jobs.remember(jobs)
+
     def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
         """Return a reader for the answer (`headers` by lower-case name), or None for a call whose format is not read."""
         wire = FORMATS.get(call.wire_format) if call.wire_format and call.consumption in _READ else None
@@ -136,7 +140,7 @@ class Meter:
             return ordered
         if facts.usage is not None and facts.usage.is_empty:
             return Reading(source=Source.NONE, model=facts.model)  # blocked before the model saw it (Model Armor)
-        return self._charged(call, reply, facts, input_tokens)
+        return replace(self._charged(call, reply, facts, input_tokens), job=_job(call, facts))
 
     def _charged(self, call: Call, reply: Reply, facts: ReplyFacts, input_tokens: int | None) -> Reading:
         """Return the reading of an answer that costs something: as reported where it is, else as estimated where it can be."""
@@ -157,7 +161,7 @@ class Meter:
                 return Reading(source=Source.NONE, model=facts.model)
             return Reading(source=Source.DEFERRED, model=facts.model, cost_nano=0) if facts.deferred else None
         fetched = call.consumption is Consumption.RESULT
-        job = facts.job or (call.path if fetched else None)
+        job = _job(call, facts)
         if job is None or self._jobs.count(call.provider, job) or not fetched:
             return None
         return Reading(source=Source.NONE, model=facts.model)
@@ -194,6 +198,11 @@ class Meter:
                     price_version=price.version,
                 )
         return Reading(source=Source.UNPRICED, usage=usage, model=model)
+
+
+def _job(call: Call, facts: ReplyFacts) -> str | None:
+    """Return by which id a result can be fetched again; where the answer does not tell, the path does."""
+    return facts.job or (call.path if call.consumption is Consumption.RESULT else None)
 
 
 def _names(call: Call, model: str | None) -> Iterable[str | None]:

@@ -71,6 +71,8 @@ class Reading:
     price_source: str | None = None
     """`genai-prices`, `override` or `provider`."""
     price_version: str | None = None
+    job: str | None = None
+    """The id of the result that is charged here, where it can be fetched again: then it costs nothing."""
 
     @property
     def interval(self) -> tuple[int | None, int | None]:

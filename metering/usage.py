@@ -82,7 +82,7 @@ class Usage:
     @property
     def units(self) -> dict[str, int]:
         """Return what is charged and stands in no other count, by name: for the ledger."""
-        return {name: amount for name in _UNITS if (amount := getattr(self, name)) is not None}
+        return {name: amount for name in _UNITS if (amount := getattr(self, name))}
 
     @property
     def is_empty(self) -> bool:

@@ -240,6 +240,7 @@ class TollwatchAddon:
             flow.request.headers.fields = kept
         route = canonical.route_of(passage.provider, flow.request.method, flow.request.path, passage.headers)
         passage.wire_format = route.wire_format
+        passage.as_events = "alt=sse" in flow.request.path.partition("?")[2].split("&")
         passage.limit = self._limits.json_ if canonical.takes_json(route) else self._limits.upload
         flow.metadata[patches.LIMIT] = passage.limit
         if _length(passage.headers) > passage.limit:

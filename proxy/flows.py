@@ -46,6 +46,8 @@ class Passage:
     limit: int
     wire_format: str | None = None
     live: LiveCall | None = None
+    as_events: bool = True
+    """Whether the client of a Gemini stream asked for events; without that it reads a JSON array, also of an error."""
     hides_usage: bool = False
     """Whether the gateway asked for a usage chunk that the client did not ask for."""
 
@@ -53,6 +55,8 @@ class Passage:
     def dialect(self) -> Dialect:
         """Whose error shape the client understands: Amazon and Google also serve the APIs of OpenAI and Anthropic."""
         own = self.provider.dialect
+        if self.wire_format == "gemini.stream_generate_content" and not self.as_events:
+            return Dialect.GEMINI_ARRAY
         return _DIALECTS.get((self.wire_format or "").partition(".")[0], own) if own in _SERVES_OTHERS else own
 
 

@@ -170,10 +170,11 @@ def _plain(problem: Problem) -> dict[str, object]:
     return {"error": problem.code, "message": problem.message, "tollwatch": _ours(problem)}
 
 
-_SHAPES: dict[Dialect, Callable[[Problem], dict[str, object]]] = {
+_SHAPES: dict[Dialect, Callable[[Problem], object]] = {
     Dialect.OPENAI: _openai,
     Dialect.ANTHROPIC: _anthropic,
     Dialect.GEMINI: _gemini,
+    Dialect.GEMINI_ARRAY: lambda problem: [_gemini(problem)],
     Dialect.BEDROCK: _bedrock,
     Dialect.COHERE: _cohere,
     Dialect.MISTRAL: _mistral,

@@ -50,6 +50,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             source TEXT,
             price_source TEXT,
             price_version TEXT,
+            units TEXT,
+            job TEXT,
             hold_nano BIGINT NOT NULL,
             holds TEXT,
             instance TEXT NOT NULL
@@ -57,6 +59,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # No index on started_at: ids are ordered by time. `holds` (JSON) is what an open call holds of budgets, NULL once it is settled.
         # Each index more is a page more in every commit.
         "CREATE INDEX calls_open ON calls (state) WHERE state = 'intent'",
+        "CREATE INDEX calls_jobs ON calls (id) WHERE job IS NOT NULL",
         # --- rollups: what each hour's calls came to, by all that spending is asked by. They outlive the calls; '' is "none" ------
         """CREATE TABLE spend_hours (
             hour BIGINT NOT NULL,

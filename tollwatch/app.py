@@ -22,6 +22,7 @@ from api.services import Services
 from api.status import Status
 from metering.budgets import BudgetBook
 from metering.estimates import Estimates
+from metering.jobs import KEPT
 from metering.learning import Learner
 from metering.ledger import Ledger
 from metering.meter import Meter
@@ -129,6 +130,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         prices = PriceBook(with_free_probe(config.pricing), now=now())
         keep_prices(prices, config.data_dir / PRICES_FOLDER, now())
         meter = Meter(prices, counter, config.metering)
+        meter.remember(await ledger.jobs(limit=KEPT))
         parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key, learner=learner)
         judge.swap(build_gate(config, parts))
         judge.on_health(None)  # ends an alert that an earlier run left

@@ -11,6 +11,8 @@ class Dialect(StrEnum):
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
     GEMINI = "gemini"
+    GEMINI_ARRAY = "gemini_array"
+    """Gemini's where the client reads one JSON array: a stream that was not asked for as events."""
     BEDROCK = "bedrock"
     COHERE = "cohere"
     MISTRAL = "mistral"

@@ -27,6 +27,20 @@ async def test_a_blocked_call_never_leaves_and_is_told_in_the_providers_shape(op
     assert (row.id, row.state, row.status, row.rule_id) == (response.call_id, "refused", 403, "SEC-1")
 
 
+@pytest.mark.parametrize(("query", "array"), [("?alt=sse", False), ("?key=k&alt=sse", False), ("", True), ("?alt=json", True)])
+async def test_a_stream_of_gemini_is_refused_in_the_framing_that_was_asked_for(open_house: Any, query: str, array: bool) -> None:  # noqa: FBT001  # a parameter
+    house = await open_house(rules=[RuleSettings(id="SEC-1", title="No Gemini", match=Match(model="gemini*"), action=Action.BLOCK)])
+    body = orjson.dumps({"contents": [{"parts": [{"text": "hi"}]}]})
+
+    path = f"/v1beta/models/gemini-2.5-pro:streamGenerateContent{query}"
+    response = await house.post(body, path=path, host="generativelanguage.googleapis.com")
+
+    said = orjson.loads(response.body)
+    assert response.status == 403
+    assert isinstance(said, list) is array
+    assert (said[0] if array else said)["error"]["status"] == "PERMISSION_DENIED"
+
+
 async def test_in_monitor_mode_the_same_call_passes(open_house: Any) -> None:
     house = await open_house(rules=[NO_MINI], mode="monitor")
 

@@ -53,6 +53,22 @@ async def test_a_settlement_closes_the_row_and_moves_the_hold_to_what_was_spent(
     assert (move.spent_before, move.spent_after, move.state.held) == (0, 120, 0)
 
 
+async def test_a_row_says_what_else_was_charged_and_for_which_result(bench: Any) -> None:
+    calls = [bench.call() for _ in range(3)]
+    for number, call in enumerate(calls):
+        await bench.ledger.admit(bench.intent(call=call))
+        usage = Usage(input_tokens=500, billed_input_tokens=5, seconds=7, web_searches=0)
+        reading = Reading(source=Source.PROVIDER_REPORTED, usage=usage, cost_nano=1, job=f"resp_{number}" if number else None)
+        bench.ledger.settle(Settlement(call, bench.make_reply(), reading))
+    await bench.ledger.drain()
+
+    row = await bench.ledger.row(calls[2].id)
+    assert row is not None
+    assert (row.as_json()["units"], row.job) == ({"billed_input_tokens": 5, "seconds": 7}, "resp_2")
+    assert await bench.ledger.jobs(limit=9) == [("openai", "resp_1"), ("openai", "resp_2")]
+    assert await bench.ledger.jobs(limit=1) == [("openai", "resp_2")]
+
+
 async def test_settlements_ride_with_the_next_intent(bench: Any) -> None:
     call = bench.call()
     await bench.ledger.admit(bench.intent(call=call))
