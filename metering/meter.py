@@ -8,7 +8,7 @@ from metering.interval import least_usage, most_usage
 from metering.jobs import Jobs
 from metering.marks import regional_mark
 from metering.prices import PriceBook
-from metering.providers import FORMATS, HeaderedFormat, ReplyReader
+from metering.providers import FORMATS, HEADERED, ReplyReader
 from metering.reading import Reading, ReplyFacts, Source
 from metering.settings import MeteringSettings
 from metering.tokens import TokenCounter
@@ -51,9 +51,12 @@ class Meter:
 
     def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
         """Return a reader for the answer (`headers` by lower-case name), or None for a call whose format is not read."""
-        wire = FORMATS.get(call.wire_format) if call.wire_format and call.consumption in _READ else None
-        if headers is not None and isinstance(wire, HeaderedFormat):
-            return wire.reader_with(provider=call.provider, content_type=content_type, headers=headers)
+        name = call.wire_format
+        if name is None or call.consumption not in _READ:
+            return None
+        if headers is not None and (headered := HEADERED.get(name)):
+            return headered.reader_with(provider=call.provider, content_type=content_type, headers=headers)
+        wire = FORMATS.get(name)
         return wire.reader(provider=call.provider, content_type=content_type) if wire else None
 
     def quote(self, call: Call, *, input_tokens: int) -> Quote:

@@ -66,6 +66,8 @@ class Usage:
     @property
     def charged(self) -> "Usage":
         """Return the tokens that are charged, for pricing: what is billed, and no share that exceeds its whole."""
+        if self._charged_as_counted:
+            return self
         billed = self.billed_input_tokens
         whole = self.input_tokens if billed is None else billed
         # Cohere bills what is not its own prompt: what was cached of the counted tokens has no part in that.
@@ -77,6 +79,17 @@ class Usage:
             cache_read_tokens=_within(read, whole),
             cache_write_tokens=_within(self.cache_write_tokens, whole),
             other_models=tuple((model, usage.charged) for model, usage in self.other_models),
+        )
+
+    @property
+    def _charged_as_counted(self) -> bool:
+        """Whether every count is what is charged: the common case, told without a copy."""
+        whole = self.input_tokens
+        return (
+            self.billed_input_tokens is None
+            and self.billed_output_tokens is None
+            and not self.other_models
+            and (whole is None or ((self.cache_read_tokens or 0) <= whole and (self.cache_write_tokens or 0) <= whole))
         )
 
     @property

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from alerting.finding import Refusal
 from metering.call import Consumption, Endpoint
-from metering.providers import FORMATS, FormFormat
+from metering.providers import FORMATS, FORMS
 from metering.providers.catalog import Provider
 from metering.providers.conversations import model_of_query
 from metering.providers.forms import read_form
@@ -77,7 +77,7 @@ def is_websocket(headers: Mapping[bytes, bytes]) -> bool:
 def takes_json(found: Route) -> bool:
     """Say whether the endpoint takes JSON only, so that its smaller body limit applies; the others take uploads too."""
     if found.wire_format is not None:
-        return not isinstance(FORMATS.get(found.wire_format), FormFormat)
+        return found.wire_format not in FORMS
     return found.endpoint in _JSON_ENDPOINTS
 
 
@@ -137,14 +137,17 @@ def _body(raw: RawRequest, wire_format: str, *, cap: int) -> RequestFacts | Reje
         if isinstance(decoded, Rejected):
             return decoded
         data = decoded
-    wire, content_type = FORMATS[wire_format], raw.headers.get(b"content-type", b"").decode("latin-1")
     try:
-        if isinstance(wire, FormFormat) and content_type.lower().lstrip().startswith("multipart/form-data"):
+        if (uploads := FORMS.get(wire_format)) and _is_form(content_type := raw.headers.get(b"content-type", b"").decode("latin-1")):
             form = read_form(data, content_type=content_type)
-            return wire.read_form(form.fields, files=form.files)
-        return wire.read_request(strict_json.parse(data))
+            return uploads.read_form(form.fields, files=form.files)
+        return FORMATS[wire_format].read_request(strict_json.parse(data))
     except ValueError as error:
         return Rejected(Refusal.UNREADABLE, f"The request has no single meaning: {error}"[:500])
+
+
+def _is_form(content_type: str) -> bool:
+    return content_type.lower().lstrip().startswith("multipart/form-data")
 
 
 def _decoded(field: bytes, data: bytes, *, repeated: bool, cap: int) -> bytes | Rejected:

@@ -2,9 +2,9 @@
 
 import asyncio
 import gc
-import hmac
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -36,6 +36,7 @@ from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
 from proxy.canary import CanaryFailed
 from proxy.server import ProxyServer
+from storage.keyed import KeyedHash
 from storage.lock import GatewayLock
 from storage.sqlite import SqliteDatabase
 from tollwatch import __version__
@@ -46,6 +47,7 @@ from tollwatch.environment import CA_FOLDER
 from tollwatch.first_start import Installation, SetupCodeFile, first_start
 from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
+from tollwatch.log import JoinedWrites, call_lines
 from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
 from tollwatch.store import now
@@ -140,6 +142,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         authority = CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.intercept_hosts)
         if authority.renewed:
             _log.warning("ca_renewed", reason=authority.renewed, remedy="start programs that run through the gateway again")
+        keyed = KeyedHash(installation.key)
         registry = CollectorRegistry()
         access = Access(database, settings=config.api.sessions, setup_code=SetupCodeFile(config.data_dir), now=now)
         services = Services(
@@ -155,6 +158,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         stack.push_async_callback(api.stop)
         await api.start(*listen_address(config.api.listen), authority.leaf_context() if config.api.tls == "auto" else None)
         state.doors["api"] = _door(api.address)
+        call_log = JoinedWrites(sys.stderr)
+        stack.callback(call_log.flush)
         proxy = ProxyServer(
             settings=with_probe_prefix(config.proxy),
             identity=config.identity,
@@ -162,11 +167,11 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             services=config.services,
             gate=judge,
             ca_dir=config.data_dir / CA_FOLDER,
-            key_hasher=lambda key: hmac.digest(installation.key, b"key\0" + key, "sha256").hex()[:16],
+            key_hasher=lambda key: keyed.hex(b"key\0" + key)[:16],
             now=now,
             telemetry=Telemetry(registry),
             own_ports=lambda: {api.address[1]} if api.address else set(),
-            record=CallLine(config.log),
+            record=CallLine(call_lines(config.log, call_log)),
             metering=config.metering,
         )
         stack.push_async_callback(proxy.stop, grace=GRACE)

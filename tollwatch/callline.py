@@ -8,15 +8,13 @@ from alerting.trial import STATUS
 from metering.call import Call, Ending, Reply
 from metering.ledger_rows import usd
 from metering.reading import Reading, Source
-from tollwatch.config import LogSettings
-from tollwatch.log import call_lines
 
 
 class CallLine:
     """Told of each ended call; writes names and numbers, never a prompt, a key or a token."""
 
-    def __init__(self, settings: LogSettings, write: Callable[[Mapping[str, Any]], None] | None = None) -> None:
-        self._write = write or call_lines(settings)
+    def __init__(self, write: Callable[[Mapping[str, Any]], None]) -> None:
+        self._write = write
 
     def __call__(self, call: Call, verdict: Verdict, ending: Ending, reply: Reply | None, reading: Reading | None) -> None:
         """Write the line: what it says of a refused call is what the ledger says of it."""

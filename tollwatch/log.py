@@ -1,11 +1,14 @@
 """Log lines: for people on a terminal, JSON elsewhere; never a control character, a prompt, a key or a token."""
 
+import asyncio
+import io
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TextIO, cast
+from datetime import timedelta
+from typing import Any, Final, TextIO, cast, override
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -14,6 +17,7 @@ from tollwatch.config import LogSettings
 
 _UNSAFE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """C0 and C1 (ESC among them) but tab and newline, and the marks that reorder text."""
+WRITES_WITHIN: Final = timedelta(milliseconds=50)
 _QUIET: Final = {"mitmproxy": logging.ERROR, "aiohttp": logging.WARNING, "asyncio": logging.WARNING, "httpx": logging.WARNING}
 
 
@@ -70,7 +74,34 @@ def configure(settings: LogSettings, stream: TextIO | None = None, environ: Mapp
     )
 
 
-def call_lines(settings: LogSettings, stream: TextIO | None = None) -> Callable[[Mapping[str, Any]], None]:
+class JoinedWrites(io.TextIOBase):
+    """A stream before another: what is written within WRITES_WITHIN goes out in one write, each being a system call. Loop thread only."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._waiting: list[str] = []
+
+    @override
+    def write(self, text: str, /) -> int:
+        self._waiting.append(text)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_later(WRITES_WITHIN.total_seconds(), self.flush)
+        return len(text)
+
+    @override
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._stream.write("".join(waiting))
+            self._stream.flush()
+
+    @override
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+def call_lines(settings: LogSettings, stream: TextIO | io.TextIOBase | None = None) -> Callable[[Mapping[str, Any]], None]:
     """Return what writes the one canonical line of a call: straight to the stream as JSON where that is the format (1 µs, not 10)."""
     stream = stream or cast("TextIO", sys.stderr)
     if settings.level in {"warning", "error"}:

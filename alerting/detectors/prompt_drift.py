@@ -1,12 +1,11 @@
 """A service's system prompt that differs from what is normal for it."""
 
-import hmac
-
 from alerting.finding import AlertKind, Finding
 from alerting.kinds import KINDS
 from alerting.settings import PromptDriftSettings
 from alerting.subjects import NOBODY, shown, subject_of
 from metering.call import Call
+from storage.keyed import KeyedHash
 
 _SHOWN = 12
 """Hex digits of a fingerprint that a message shows."""
@@ -17,7 +16,7 @@ class PromptDrift:
 
     def __init__(self, settings: PromptDriftSettings, *, key: bytes) -> None:
         self._settings = settings
-        self._key = key
+        self._keyed = KeyedHash(key)
 
     def fingerprint(self, call: Call) -> str | None:
         """Return 32 hex digits for the system prompt of a call; None when it has none."""
@@ -25,7 +24,7 @@ class PromptDrift:
             return None
         parts = [part.encode("utf-8", "surrogatepass") for part in call.prompt.system]
         framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-        return hmac.digest(self._key, framed, "sha256").hex()[:32]
+        return self._keyed.hex(framed)[:32]
 
     def check(self, call: Call, fingerprint: str, normal: frozenset[str]) -> Finding | None:
         """Return the finding when the fingerprint is not among the normal ones of its service and agent."""

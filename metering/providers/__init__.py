@@ -61,4 +61,10 @@ _READ: tuple[WireFormat, ...] = (
 FORMATS: Mapping[str, WireFormat] = {wire.name: wire for wire in _READ}
 """Every wire format that is read, by its name."""
 
-__all__ = ["FORMATS", "FormFormat", "HeaderedFormat", "ReplyReader", "RequestFacts", "WireFormat"]
+FORMS: Mapping[str, FormFormat] = {name: wire for name, wire in FORMATS.items() if isinstance(wire, FormFormat)}
+"""Those that read uploads too. (To ask a format itself what it is costs more than to look it up here.)"""
+
+HEADERED: Mapping[str, HeaderedFormat] = {name: wire for name, wire in FORMATS.items() if isinstance(wire, HeaderedFormat)}
+"""Those that read the headers of an answer too."""
+
+__all__ = ["FORMATS", "FORMS", "HEADERED", "FormFormat", "HeaderedFormat", "ReplyReader", "RequestFacts", "WireFormat"]

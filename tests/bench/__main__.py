@@ -28,7 +28,8 @@ from tests.support.gateway import ROOT, Gateway, free_ports
 
 CONNECTIONS = 16
 CHUNKS = 1000
-MITMDUMP = ("-c", "from mitmproxy.tools.main import mitmdump; mitmdump()", "--quiet", "--listen-host", "127.0.0.1")
+MITMDUMP = ("-c", "from mitmproxy.tools.main import mitmdump; mitmdump()", "--listen-host", "127.0.0.1")
+"""As a person starts it: it writes a line a call to its log, as the gateway does to its own."""
 HEADERS = (
     "host: localhost",
     "content-type: application/json",
@@ -168,6 +169,10 @@ class Bench:
             line = [*MITMDUMP, "--listen-port", str(port), "--mode", mode, "--set", f"confdir={self._folder / 'mitm'}", "--ssl-insecure"]
             running = self._stack.enter_context(Measured(line, port, log=self._log))
             yield Rival(name="mitmdump", pid=running.pid, port=port, tls=tls)
+        (port,) = free_ports(1)
+        line = [*MITMDUMP, "--quiet", "--listen-port", str(port), "--mode", f"reverse:http://127.0.0.1:{self.plain}"]
+        running = self._stack.enter_context(Measured([*line, "--set", f"confdir={self._folder / 'mitm'}"], port, log=self._log))
+        yield Rival(name="mitmdump --quiet", pid=running.pid, port=port)
 
     def _lean(self) -> Rival:
         (port,) = free_ports(1)
@@ -220,19 +225,21 @@ def report(costs: dict[tuple[str, str], Cost]) -> bool:
     """Print the table; return whether every target is met."""
     print(f"\n{CONNECTIONS} keep-alive connections, each with a call in flight; user + system time of the whole process")
     print(
-        f"\n{'CPU':24} {'tollwatch':>12} {'mitmdump':>12} {'lean master':>12} {'÷ mitmdump':>11} {'spread':>13} {'target':>7} {'÷ lean':>7}"
+        f"\n{'CPU':24} {'tollwatch':>12} {'mitmdump':>12} {'lean master':>12} {'÷ mitmdump':>11} {'spread':>13} {'target':>7}"
+        f" {'÷ --quiet':>10} {'÷ lean':>7}"
     )
     met = True
     for case in CASES:
         ours, bare = costs[case.name, "tollwatch"], costs[case.name, "mitmdump"]
-        lean = costs.get((case.name, "lean master"))
+        quiet, lean = costs.get((case.name, "mitmdump --quiet")), costs.get((case.name, "lean master"))
         ratio = ours.micros / bare.micros
         each = sorted(mine / other for mine, other in zip(ours.each, bare.each, strict=True))
         good = case.target is None or ratio <= case.target
         met = met and good
         print(
             f"{case.name:24} {ours.micros:9.0f} µs {bare.micros:9.0f} µs {lean.micros if lean else float('nan'):9.0f} µs {ratio:11.2f}"
-            f" {each[0]:6.2f}-{each[-1]:.2f} {case.target or '-':>7} {ours.micros / lean.micros if lean else float('nan'):7.2f}"
+            f" {each[0]:6.2f}-{each[-1]:.2f} {case.target or '-':>7}"
+            f" {ours.micros / quiet.micros if quiet else float('nan'):10.2f} {ours.micros / lean.micros if lean else float('nan'):7.2f}"
             f"{'' if good else '  ABOVE TARGET'}"
         )
     return met
@@ -263,6 +270,7 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls, to see that it runs")
+    parser.add_argument("--proxy", action="store_true", help="only the proxy, not the counting of tokens")
     arguments = parser.parse_args()
     share = 0.1 if arguments.quick else 1.0
     with tempfile.TemporaryDirectory(prefix="tollwatch-bench-") as folder, contextlib.ExitStack() as stack:
@@ -277,7 +285,7 @@ async def main() -> int:
         report_latency(await bench.latency(CASES[0], seconds=seconds), await bench.latency(stream, seconds=seconds))
         bench.gateway.wait_settled(1)
         check_ledger(bench.gateway)
-    met = await bench_tokens.main() and met
+    met = met if arguments.proxy else await bench_tokens.main() and met
     print("all targets met" if met else "targets missed")
     return 0 if met else 1
 

@@ -11,7 +11,6 @@ from metering.call import Call, Caller, Consumption, Door, Ending, Endpoint, Rep
 from metering.reading import Reading, Source
 from metering.usage import Usage
 from tollwatch.callline import CallLine
-from tollwatch.config import LogSettings
 
 AT = datetime(2026, 1, 31, 10, 0, tzinfo=UTC)
 CALL = Call(
@@ -36,7 +35,7 @@ CALL = Call(
 
 def line_of(verdict: Verdict, ending: Ending, reply: Reply | None = None, reading: Reading | None = None) -> Mapping[str, Any]:
     lines: list[Mapping[str, Any]] = []
-    CallLine(LogSettings(), lines.append)(CALL, verdict, ending, reply, reading)
+    CallLine(lines.append)(CALL, verdict, ending, reply, reading)
     return lines[0]
 
 

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from tollwatch.config import LogSettings
-from tollwatch.log import call_lines, clean, configure
+from tollwatch.log import JoinedWrites, call_lines, clean, configure
 
 HOSTILE = ['\r\n{"level":"info"}', "\x1b]0;owned\x07", "\u202egnp.exe", "\x9b31m", "a\u2028b"]
 
@@ -145,6 +145,19 @@ def test_moments_are_written_the_same_in_every_line() -> None:
 
     shapes = [re.sub("[0-9]", "0", json.loads(line)["timestamp"]) for line in stream.getvalue().splitlines()]
     assert shapes == ["0000-00-00T00:00:00.000000Z"] * 2
+
+
+async def test_lines_of_calls_that_end_together_are_one_write() -> None:
+    stream = io.StringIO()
+    joined = JoinedWrites(stream)
+    line = call_lines(LogSettings(format="json"), joined)
+
+    line({"model": "a"})
+    line({"model": "b"})
+
+    assert stream.getvalue() == ""
+    joined.flush()
+    assert [json.loads(text)["model"] for text in stream.getvalue().splitlines()] == ["a", "b"]
 
 
 def test_calls_are_no_warnings() -> None:
