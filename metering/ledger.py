@@ -18,7 +18,7 @@ from metering.ledger_work import Batch, OpenCall, PlacedHold, Release, Request, 
 from metering.periods import Period
 from metering.reading import Reading, Source
 from metering.recovery import recovery_work
-from metering.rollups import ADD_SPEND, refused
+from metering.rollups import ADD_LATE, hour_of
 from metering.spend import SpendRow
 from metering.spread import Spread, Spreads
 from storage.database import ConstraintError, Database, Done, Failed, Outcome, Sql, StoreError, Work
@@ -44,6 +44,7 @@ type Clock = Callable[[], datetime]
 type Answers = tuple[list[Settled], list[Granted | Denied]]
 type Waiter = asyncio.Future[Granted | Denied]
 
+_HOUR = timedelta(hours=1)
 _SETTLE_WITHIN_SECONDS = 0.05
 _LONGEST_BACKOFF_SECONDS = 5.0
 _MOST_IN_A_BATCH = 500
@@ -88,6 +89,7 @@ class Ledger(LedgerReads):
         self._releases: deque[Release] = deque()
         self._open: dict[str, OpenCall] = {}
         self._spreads = Spreads()
+        self._hour = hour_of(now())
         self._latest: dict[str, Period] = {}
         self._known_periods: set[tuple[str, int]] = set()
         self._in_flight: _Job | None = None
@@ -117,11 +119,10 @@ class Ledger(LedgerReads):
     async def refuse(self, call: Call, *, rule_id: str | None, status: int, more: Callable[[], Work[None]] | None = None) -> None:
         """Write a call that is not sent; `more` (its alert) is written in the same transaction. Durable when it returns."""
         values = refused_values(call, rule_id=rule_id, status=status, ended_at=self._now(), instance=self._instance)
-        spent = refused(call)
 
         def work() -> Work[None]:
             yield Sql(INSERT_REFUSED, values)
-            yield Sql(ADD_SPEND, spent)
+            yield Sql(ADD_LATE, (call.id,))
             if more is not None:
                 yield from more()
 
@@ -152,6 +153,7 @@ class Ledger(LedgerReads):
     async def recover(self) -> int:
         """At the start: turn intents that a crash left open into `unknown`, charged at their holds; return how many."""
         found = await self._database.write(partial(recovery_work, at=to_micros(self._now()), alive=frozenset(self._open)))
+        self._hour = max(self._hour, from_micros(await self.rolled_until()))
         for spread in await self.spreads(since=self._now() - timedelta(days=1)):
             self._spreads.add(spread)
         stored = await self._database.read("SELECT budget_id, MAX(starts_at), ends_at FROM budget_periods GROUP BY budget_id")
@@ -231,8 +233,11 @@ class Ledger(LedgerReads):
         releases = [self._releases.popleft() for _ in range(min(len(self._releases), _MOST_IN_A_BATCH))]
         if not taken and not releases:
             return None
+        now = self._now()
+        self._hour = self._hour if now - self._hour < _HOUR else hour_of(now)
         batch = Batch(
-            at=to_micros(self._now()),
+            at=to_micros(now),
+            hour=self._hour,
             instance=self._instance,
             periods=self._new_periods([request for request, _waiter in taken]),
             releases=releases,

@@ -6,11 +6,12 @@ from typing import cast
 
 from metering.ledger_rows import COLUMNS, LedgerRow
 from metering.reconcile import CallOfDay
+from metering.rollups import READ_ROLLED
 from metering.spend import SpendBy, SpendRow, spend_query, spend_rows
 from metering.spread import Spread
 from storage.database import Database, Value
 from storage.ids import first_id
-from storage.times import from_micros, to_micros
+from storage.times import to_micros
 
 type Filters = Mapping[str, str | None]
 
@@ -62,8 +63,13 @@ class LedgerReads:
         self, *, since: datetime, until: datetime | None = None, by: Sequence[SpendBy], provider: str | None = None
     ) -> list[tuple[tuple[str | None, ...], SpendRow]]:
         """Return the same by several keys at once, each row with its keys."""
-        text, params = spend_query(since=since, until=until, by=by, provider=provider)
+        text, params = spend_query(since=since, until=until, by=by, rolled_until=await self.rolled_until(), provider=provider)
         return spend_rows(await self._database.read(text, params), by=by)
+
+    async def rolled_until(self) -> int:
+        """Return up to where the hours are rolled up, in microseconds."""
+        ((micros,),) = await self._database.read(READ_ROLLED)
+        return int(micros or 0)
 
     async def calls_of_day(self, day: date, *, provider: str | None) -> list[CallOfDay]:
         """Return the calls of a day (UTC) that may have cost something, as far as their rows are kept."""
@@ -77,13 +83,12 @@ class LedgerReads:
         return [CallOfDay(*row) for row in cast("list[tuple[str, str | None, str | None]]", rows)]
 
     async def spreads(self, *, since: datetime) -> list[Spread]:
-        """Return how far apart the least and the most of each provider's days (UTC) lie, from the day of `since` on; settled calls only."""
-        rows = await self._database.read(
-            "SELECT provider, day, SUM(floor_nano), SUM(ceiling_nano) FROM spend_days WHERE day >= ? GROUP BY provider, day",
-            (to_micros(since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)),),
-        )
-        found = cast("list[tuple[str, int, int, int]]", rows)
-        return [Spread(provider, from_micros(day).date(), int(floor), int(ceiling)) for provider, day, floor, ceiling in found]
+        """Return how far apart the least and the most of each provider's days (UTC) lie, from the day of `since` on."""
+        begin = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return [
+            Spread(str(provider), date.fromisoformat(str(day)), row.floor_nano, row.ceiling_nano)
+            for (day, provider), row in await self.spend_by(since=begin, by=("day", "provider"))
+        ]
 
     async def jobs(self, *, limit: int) -> list[tuple[str, str]]:
         """Return provider and id of the last results that were charged, the oldest first."""

@@ -6,13 +6,14 @@ granted by one UPDATE with their sum; when the sum does not fit, they are tried 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import orjson
 
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.ledger_rows import INSERT_INTENT, SETTLE_CALL, intent_values, settled_values
 from metering.periods import Period
-from metering.rollups import ADD_SPEND, added
+from metering.rollups import ADD_LATE
 from storage.database import Many, Sql, Value, Work
 
 _ADD_PERIOD = (
@@ -72,6 +73,8 @@ class Batch:
     """What is written together."""
 
     at: int
+    hour: datetime
+    """The latest hour that was ever begun: calls from before may already be rolled up."""
     instance: str
     periods: tuple[tuple[str, int, int], ...] = ()
     """Budget, start and end of periods that may not be in the store yet."""
@@ -111,7 +114,9 @@ def _settle(run: _Run) -> Work[list[Settled]]:
     running = yield from _apply(releases)
     settled = [Settled(release.settlement, tuple(_moves(run, release, running))) for release in releases]
     yield Many(SETTLE_CALL, [settled_values(release.settlement) for release in releases])
-    yield Many(ADD_SPEND, added((release.settlement.call, release.settlement.reading, release.hold_nano) for release in releases))
+    late = [(release.settlement.call.id,) for release in releases if release.settlement.call.started_at < run.batch.hour]
+    if late:
+        yield Many(ADD_LATE, late)
     return settled
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 
 from metering.ledger_work import ADD_HISTORY
-from metering.rollups import ADD_ROW
+from metering.rollups import ADD_LATE
 from storage.database import Many, Sql, Value, Work
 
 _OPEN = "SELECT id, holds FROM calls WHERE state = 'intent'"
@@ -26,5 +26,5 @@ def recovery_work(*, at: int, alive: Collection[str]) -> Work[int]:
             history.append((at, call_id, budget_id, starts_at, "charge_unknown", amount, *rows[0], limit))
     yield Many(ADD_HISTORY, history)
     yield Many(_UNKNOWN, [(call_id,) for call_id, _holds in left])
-    yield Many(ADD_ROW, [(call_id,) for call_id, _holds in left])
+    yield Many(ADD_LATE, [(call_id,) for call_id, _holds in left])
     return len(left)

@@ -1,12 +1,15 @@
-"""The hourly sums of what calls came to, written in the transaction that settles them, so that each call is in them exactly once."""
+"""The hourly sums of what calls came to: an hour is rolled up once, when it has ended, and a call that ends later adds itself.
 
-from collections.abc import Iterable
-from datetime import datetime
+The store keeps up to where it is rolled up. One writer runs all works, so a call either ended before its hour was rolled up, and is in
+its sums, or ends after it, and sees so in the transaction that settles it: each call is counted exactly once, whenever the process dies.
+"""
 
-from metering.call import Call
-from metering.reading import Reading, Source
-from storage.database import Value
-from storage.times import to_micros
+from datetime import UTC, datetime
+from functools import partial
+
+from storage.database import Database, Sql, Work
+from storage.ids import first_id
+from storage.times import from_micros, to_micros
 
 HOUR_MICROS = 3_600_000_000
 
@@ -31,8 +34,6 @@ _ADD = ", ".join(f"{name} = spend_hours.{name} + excluded.{name}" for name in SU
 _ON_CONFLICT = f"ON CONFLICT (hour, {', '.join(KEYS)}) DO UPDATE SET {_ADD}"
 _UNKNOWN = "cost_nano IS NULL AND COALESCE(source, '') <> 'none'"
 
-# Made of the constants above alone.
-ADD_SPEND = f"INSERT INTO spend_hours ({_COLUMNS}) VALUES ({', '.join('?' * (1 + len(KEYS) + len(SUMS)))}) {_ON_CONFLICT}"  # noqa: S608
 ROW_KEYS = (
     "provider, COALESCE(response_model, request_model, '') AS model, service, COALESCE(\"user\", '') AS \"user\", "
     "COALESCE(department, '') AS department, COALESCE(source, '') AS source"
@@ -46,67 +47,39 @@ ROW_SUMS = (
     "COALESCE(cache_read_tokens, 0) AS cache_read_tokens, COALESCE(cache_write_tokens, 0) AS cache_write_tokens"
 )
 """What one row of `calls` adds to its hour."""
-ADD_ROW = (
-    f"INSERT INTO spend_hours ({_COLUMNS}) SELECT started_at - started_at % {HOUR_MICROS}, {ROW_KEYS}, {ROW_SUMS} "  # noqa: S608 - as above
-    f"FROM calls WHERE id = ? {_ON_CONFLICT}"
+# All made of the constants above alone.
+_ROLLED = "COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'spend_rolled_until'), 0)"
+ADD_LATE = (
+    f"INSERT INTO spend_hours ({_COLUMNS}) SELECT started_at - started_at % {HOUR_MICROS}, {ROW_KEYS}, {ROW_SUMS} "  # noqa: S608
+    f"FROM calls WHERE id = ? AND started_at < {_ROLLED} {_ON_CONFLICT}"
 )
-
-type _Key = tuple[int, str, str, str, str, str, str]
-type _Amounts = tuple[int, ...]
-
-
-def added(settled: Iterable[tuple[Call, Reading, int]]) -> list[tuple[Value, ...]]:
-    """Return the parameters of ADD_SPEND for calls with their readings and holds, one row a key."""
-    rows: dict[_Key, _Amounts] = {}
-    for call, reading, hold_nano in settled:
-        key, amounts = _key(call, reading), _amounts(reading, hold_nano)
-        before = rows.get(key)
-        rows[key] = amounts if before is None else tuple(map(int.__add__, before, amounts))
-    return [(*key, *amounts) for key, amounts in rows.items()]
+"""Add a call that ended after its hour was rolled up; of any other nothing is added, since its hour will hold it."""
+_ADD_HOURS = (
+    f"INSERT INTO spend_hours ({_COLUMNS}) SELECT started_at - started_at % {HOUR_MICROS}, {', '.join(KEYS)}, "  # noqa: S608
+    f"{', '.join(f'SUM({name})' for name in SUMS)} FROM (SELECT started_at, {ROW_KEYS}, {ROW_SUMS} FROM calls "
+    f"WHERE id >= ? AND started_at >= ? AND started_at < ? AND state <> 'intent') AS ended WHERE 1 = 1 GROUP BY 1, {', '.join(KEYS)} "
+    f"{_ON_CONFLICT}"
+)
+READ_ROLLED = f"SELECT {_ROLLED}"
+_SET_ROLLED = "INSERT INTO meta (name, value) VALUES ('spend_rolled_until', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
-def refused(call: Call) -> tuple[Value, ...]:
-    """Return the parameters of ADD_SPEND for a call that was not sent."""
-    return (*_key(call, _NOTHING), 0, 1, *(0,) * (len(SUMS) - 2))
+def hour_of(moment: datetime) -> datetime:
+    """Return the beginning of the hour (UTC)."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def hour_of(moment: datetime) -> int:
-    """Return the beginning of the hour (UTC), in microseconds."""
-    micros = to_micros(moment)
-    return micros - micros % HOUR_MICROS
+def roll_work(*, until: datetime) -> Work[bool]:
+    """Roll up the hours that have ended by `until`, each once; return whether there were any."""
+    ((start,),) = yield Sql(READ_ROLLED)
+    begin, end = int(start or 0), to_micros(until)
+    if end <= begin:
+        return False
+    yield Sql(_ADD_HOURS, (first_id(from_micros(begin)), begin, end))
+    yield Sql(_SET_ROLLED, (str(end),))
+    return True
 
 
-_NOTHING = Reading(source=Source.NONE)
-
-
-def _key(call: Call, reading: Reading) -> _Key:
-    caller = call.caller
-    return (
-        hour_of(call.started_at),
-        call.provider,
-        (call.model if reading.model is None else reading.model) or "",
-        call.service,
-        caller.user or "",
-        caller.department or "",
-        reading.source.value,
-    )
-
-
-def _amounts(reading: Reading, hold_nano: int) -> _Amounts:
-    floor, ceiling = reading.interval
-    most = hold_nano if ceiling is None else ceiling
-    unknown = reading.cost_nano is None and reading.source is not Source.NONE
-    usage = reading.usage
-    return (
-        1,
-        0,
-        reading.cost_nano or 0,
-        floor or 0,
-        most,
-        int(unknown),
-        most if unknown else 0,
-        usage.input_tokens or 0,
-        usage.output_tokens or 0,
-        usage.cache_read_tokens or 0,
-        usage.cache_write_tokens or 0,
-    )
+async def roll_up(database: Database, *, now: datetime) -> bool:
+    """Roll up the hours before this one. What ends later adds itself (ADD_LATE)."""
+    return await database.write(partial(roll_work, until=hour_of(now)))

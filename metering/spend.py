@@ -17,6 +17,8 @@ SPEND_BY: tuple[SpendBy, ...] = ("day", "provider", "model", "user", "service", 
 
 _DAY_MICROS = 86_400_000_000
 _FOR_EVER = 1 << 62
+_LAST_ID = "g"
+"""After every id: they are hexadecimal."""
 _ID_SLACK = timedelta(minutes=2)
 """An id may be made up to a minute off its moment."""
 _GROUPS: dict[SpendBy, str] = {
@@ -76,20 +78,24 @@ class SpendRow:
 
 
 def spend_query(
-    *, since: datetime, until: datetime | None, by: Sequence[SpendBy], provider: str | None = None
+    *, since: datetime, until: datetime | None, by: Sequence[SpendBy], rolled_until: int, provider: str | None = None
 ) -> tuple[str, tuple[Value, ...]]:
-    """Return the statement that sums calls that began from `since` to before `until` by the keys, days first or the dearest first."""
+    """Return the statement that sums calls that began from `since` to before `until` by the keys, days first or the dearest first.
+
+    Whole hours before `rolled_until` are taken from their sums, everything else from the rows.
+    """
     start, end = to_micros(since), _FOR_EVER if until is None else to_micros(until)
-    first, last = -(-start // HOUR_MICROS) * HOUR_MICROS, end if until is None else end // HOUR_MICROS * HOUR_MICROS
-    edges = [(start, end)] if first >= last else [(a, b) for a, b in ((start, first), (last, end)) if a < b]
-    parts, params = [_OPEN], [start, end]
-    if first < last:
+    first, stop = -(-start // HOUR_MICROS) * HOUR_MICROS, min(end // HOUR_MICROS * HOUR_MICROS, rolled_until)
+    parts = [_OPEN]
+    bound: list[Value] = [start, end]
+    edges = [(start, end)]
+    if first < stop:
         parts.append(_HOURS)
-        params += [first, last]
-    bound: list[Value] = [*params]
+        bound += [first, stop]
+        edges = [(begin, close) for begin, close in ((start, first), (stop, end)) if begin < close]
     for begin, close in edges:
         parts.append(_EDGE)
-        bound += [first_id(from_micros(begin)), first_id(from_micros(close) + _ID_SLACK), begin, close]
+        bound += [first_id(from_micros(begin)), _LAST_ID if close == _FOR_EVER else first_id(from_micros(close) + _ID_SLACK), begin, close]
     where = "" if provider is None else "WHERE provider = ? "
     keys = ", ".join(_GROUPS[each] for each in by)
     numbers = ", ".join(map(str, range(1, len(by) + 1)))

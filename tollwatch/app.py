@@ -31,6 +31,7 @@ from metering.price_lists import keep as keep_prices
 from metering.prices import PriceBook
 from metering.providers.catalog import CANARY_HOST
 from metering.pruning import prune
+from metering.rollups import roll_up
 from metering.telemetry import Telemetry
 from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
@@ -59,6 +60,7 @@ GRACE: Final = timedelta(seconds=8)
 """How long calls in flight may take to end after SIGTERM; then they are settled as they stand."""
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
+_ROLL_UP: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +194,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
         supervisor.run("learning", learner.run)
+        supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))
         supervisor.every("prune_calls", _DAY, lambda: prune(database, before=now() - timedelta(days=config.metering.retention_days)))
         supervisor.run("clock", ClockWatch(lambda: judge.gate, now=now).run)
         supervisor.run("reload", lambda: reloader.at_each(hangup))

@@ -14,7 +14,7 @@ from metering.call import Call, Caller
 from metering.ledger import Intent, Ledger, Settlement
 from metering.pruning import prune
 from metering.reading import Reading, Source
-from metering.rollups import HOUR_MICROS, KEYS, ROW_KEYS, ROW_SUMS, SUMS
+from metering.rollups import HOUR_MICROS, KEYS, ROW_KEYS, ROW_SUMS, SUMS, roll_up
 from metering.spend import SPEND_BY
 from metering.usage import Usage
 from storage.database import Row
@@ -22,6 +22,7 @@ from storage.ids import uuid7
 from storage.sqlite import SqliteDatabase
 
 _NOON = datetime(2026, 11, 2, 12, 30, tzinfo=UTC)
+_LATER = _NOON + timedelta(days=3)
 _OF_ROWS = (
     f"SELECT started_at - started_at % {HOUR_MICROS}, {', '.join(KEYS)}, {', '.join(f'SUM({name})' for name in SUMS)} "  # noqa: S608
     f"FROM (SELECT started_at, {ROW_KEYS}, {ROW_SUMS} FROM calls WHERE state <> 'intent') AS one GROUP BY 1, {', '.join(KEYS)}"
@@ -69,7 +70,7 @@ async def _live(make_call: Any, make_reply: Any, cases: list[dict[str, Any]]) ->
 
 
 async def _live_over(database: SqliteDatabase, make_call: Any, make_reply: Any, cases: list[dict[str, Any]]) -> None:
-    ledger = Ledger(database, instance="here", now=lambda: _NOON, on_settled=lambda _settled: None)
+    ledger = Ledger(database, instance="here", now=lambda: _LATER, on_settled=lambda _settled: None)
     for case in cases:
         call = _call(make_call, case)
         if case["end"] == "refused":
@@ -78,8 +79,14 @@ async def _live_over(database: SqliteDatabase, make_call: Any, make_reply: Any, 
         await ledger.admit(Intent(call=call, verdict="allow", hold_nano=case["hold"]))
         if isinstance(case["end"], Reading):
             ledger.settle(Settlement(call, make_reply(), case["end"]))
+        if case["minutes"] % 3 == 0:
+            await roll_up(database, now=_NOON + timedelta(minutes=case["minutes"]))
     await ledger.drain()
+    before = {by: await ledger.spend(since=_NOON - timedelta(days=1), by=by) for by in SPEND_BY}
+    await roll_up(database, now=_LATER)
+    assert not await roll_up(database, now=_LATER)
     assert await _sums(database, _OF_HOURS) == await _sums(database, _OF_ROWS)
+    assert {by: await ledger.spend(since=_NOON - timedelta(days=1), by=by) for by in SPEND_BY} == before
 
     following = Ledger(database, instance="next", now=lambda: _NOON, on_settled=lambda _settled: None)
     await following.recover()
@@ -113,6 +120,7 @@ async def test_a_span_inside_hours_is_summed_to_the_call(bench: Any) -> None:
         if chance.random() < 0.8:
             bench.settle(call, 1)
     await bench.ledger.drain()
+    await roll_up(bench.database, now=_NOON + timedelta(hours=2))
 
     for minutes in range(0, 240, 7):
         since = _NOON + timedelta(minutes=minutes)
@@ -129,6 +137,7 @@ async def test_days_are_the_sums_of_their_hours(bench: Any) -> None:
         await bench.ledger.admit(bench.intent(call=call))
         bench.settle(call, 10)
     await bench.ledger.drain()
+    await roll_up(bench.database, now=_LATER)
 
     assert await bench.database.read("SELECT calls, cost_nano FROM spend_days ORDER BY day") == [(2, 20), (1, 10)]
 
@@ -163,8 +172,10 @@ async def test_pruning_leaves_open_calls_and_what_is_younger(bench: Any) -> None
     await bench.ledger.admit(bench.intent(call=young))
     await bench.ledger.drain()
 
+    assert await prune(bench.database, before=bench.clock.at - timedelta(days=1)) == 3  # no row goes before its hour is rolled up
+    await roll_up(bench.database, now=bench.clock.at)
     deleted = await prune(bench.database, before=bench.clock.at - timedelta(days=1))
 
     assert [row.id for row in await bench.ledger.rows()] == [old[2].id, young.id]
-    assert deleted == 2 + 3  # two rows, three steps of the budget
+    assert deleted == 2
     assert await prune(bench.database, before=bench.clock.at - timedelta(days=1)) == 0
