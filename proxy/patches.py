@@ -29,7 +29,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
-from proxy import inplace, shortcut, websocket_layer
+from proxy import inplace, lookups, shortcut, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -61,6 +61,7 @@ def install() -> None:
     _dispatch_hooks_directly()
     _answer_errors_in_json()
     _limit_bodies()
+    lookups.install()
     inplace.install()
     shortcut.install()
     websocket_layer.install(LIMIT)
