@@ -82,7 +82,7 @@ class Gate:
         self._unknown_formats = unknown_formats
         self._now = now
         self._learner = learner
-        self._watch = Watch(book=book, now=now, spread=ledger.spread, gap_share=gap_share)
+        self._watch = Watch(book=book, now=now, spread=ledger.spread, gap_share=gap_share, enforces=self._enforces)
         self._open: dict[str, InputSize] = {}
 
     # --- before ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Judging after the answer: what a settled call shows, and the budgets that it carried over a threshold."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 
 from alerting.book import AlertBook
@@ -8,17 +9,21 @@ from alerting.detectors import budget, gateway_degraded, meter_gap, unpriced_mod
 from alerting.finding import AlertKind, Finding, Occurrence, Taken
 from alerting.fingerprint import fingerprint
 from metering.call import Call, Reply
-from metering.holds import Settled
+from metering.holds import BudgetMove, Settled
 from metering.reading import Reading, ReplyFacts
 from metering.spread import Spread
 
 type Clock = Callable[[], datetime]
 
 
+_WOULD = "Monitor mode let the calls pass; in enforce mode it would refuse them until then."
+
+
 class Watch:
     """Turns what became of calls into alerts; it never holds a call up."""
 
-    def __init__(self, *, book: AlertBook, now: Clock, spread: Callable[[str, date], Spread], gap_share: float) -> None:
+    def __init__(self, *, book: AlertBook, now: Clock, spread: Callable[[str, date], Spread], gap_share: float, enforces: bool) -> None:
+        self._enforces = enforces
         self._book = book
         self._now = now
         self._spread = spread
@@ -37,7 +42,16 @@ class Watch:
         for one in settled:
             call = one.settlement.call
             for move in one.moves:
-                self._tell(list(budget.crossings(call, move)), call_id=call.id)
+                self._crossed(call, move)
+
+    def _crossed(self, call: Call, move: BudgetMove) -> None:
+        """Tell the thresholds that were reached; in monitor mode also that a blocking budget which is spent would refuse from here on."""
+        for finding in budget.crossings(call, move):
+            if self._enforces or not move.state.budget.hard or finding.kind is not AlertKind.BUDGET_EXCEEDED:
+                self._tell([finding], call_id=call.id)
+                continue
+            told = replace(finding, message=f"{finding.message} {_WOULD}")
+            self._tell([told], call_id=call.id, taken=Taken.OBSERVED)
 
     def _gaps(self, days: Iterable[tuple[str, date]]) -> None:
         """Say once of a provider's day that its cost became too uncertain, and again when it did so anew."""
@@ -65,7 +79,7 @@ class Watch:
         self._well[component] = True
         self._book.enqueue_clear(fingerprint(AlertKind.GATEWAY_DEGRADED, gateway_degraded.degraded_episode(component)))
 
-    def _tell(self, findings: Sequence[Finding], *, call_id: str | None) -> None:
+    def _tell(self, findings: Sequence[Finding], *, call_id: str | None, taken: Taken = Taken.ALERTED) -> None:
         if findings:
             at = self._now()
-            self._book.enqueue([Occurrence(finding=finding, taken=Taken.ALERTED, at=at, call_id=call_id) for finding in findings])
+            self._book.enqueue([Occurrence(finding=finding, taken=taken, at=at, call_id=call_id) for finding in findings])

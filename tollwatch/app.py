@@ -214,6 +214,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         _log.info("ready", version=__version__, mode=config.mode, recovered_calls=recovered, doors=state.doors)
         await stop.wait()
         state.ending = True
+        call_log.flush()  # what ended before stands before
         _log.info("ending", grace_seconds=GRACE.total_seconds())
     _log.info("ended")
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.asking import ask, chat
 from tests.support.client import Response
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, poll
 from tests.support.provider import Provider
 
 CONFIG: dict[str, Any] = {
@@ -72,18 +72,18 @@ async def test_in_monitor_mode_all_reach_the_provider_and_the_alert_says_what_wo
 
     assert answer.status == 200
     assert len(provider.seen) == (2 if case == "rate_limit" else 1)
-    monitor.wait_settled(1)
-    (alert,) = monitor.rows("SELECT * FROM alerts WHERE kind = ?", [kind])
+    (alert,) = poll(lambda: monitor.rows("SELECT * FROM alerts WHERE kind = ?", [kind]), seconds=10, what=f"the alert {kind}")
     assert alert["action"] == "observed"
     assert named in alert["message"]
     assert "monitor" in (alert["message"] + alert["metadata"] + alert["evidence"]).lower() or "would" in alert["message"]
     assert status
 
 
-def test_the_api_shows_the_alerts_of_the_refusals(gateway: Gateway, monitor: Gateway) -> None:
-    for one in (gateway, monitor):
-        found = {alert["type"] for alert in one.alerts()}
+@pytest.mark.parametrize("mode", ["enforce", "monitor"])
+async def test_the_api_shows_the_alerts_of_the_refusals(gateway: Gateway, monitor: Gateway, mode: str) -> None:
+    one = gateway if mode == "enforce" else monitor
+    expected = {"prompt_size", "budget_exceeded", "rate_limit_hit"} | ({"high_severity_denied_action"} if mode == "enforce" else set())
+    for case in CASES:
+        await judged(one, case, door="base_url")
 
-        assert found >= {"prompt_size", "budget_exceeded", "rate_limit_hit", "high_severity_denied_action"} - (
-            {"high_severity_denied_action"} if one is monitor else set()
-        )
+    poll(lambda: {alert["type"] for alert in one.alerts()} >= expected, seconds=10, what=f"the alerts {expected}")
