@@ -28,9 +28,6 @@ ADD_HISTORY = (
     'INSERT INTO budget_history (at, call_id, budget_id, starts_at, event, amount, spent, held, "limit") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'
 )
 
-_MOST_ROWS = 32
-"""Rows of one statement: a row of `calls` has some forty values, and an engine takes no more than 32,766 at once."""
-
 type _Values = tuple[Value, ...]
 
 
@@ -105,23 +102,9 @@ def batch_work(batch: Batch) -> Work[tuple[list[Settled], list[Granted | Denied]
         yield Many(_ADD_PERIOD, batch.periods)
     settled = yield from _settle(run)
     answers = yield from _admit(run)
-    yield from _insert(ADD_HISTORY, run.history)
+    if run.history:
+        yield Many(ADD_HISTORY, run.history)
     return settled, answers
-
-
-def _insert(text: str, rows: Sequence[Sequence[Value]]) -> Work[None]:
-    """Insert rows by few statements of many rows each: every row that is a step of its own hands the interpreter to and fro.
-
-    The numbers of rows are powers of two, so that the statements are few enough to stay prepared.
-    """
-    head, _, values = text.rpartition("VALUES ")
-    at, size = 0, _MOST_ROWS
-    while at < len(rows):
-        while size > len(rows) - at:
-            size //= 2
-        taken = rows[at : at + size]
-        yield Sql(f"{head}VALUES {', '.join([values] * size)}", [value for row in taken for value in row])
-        at += size
 
 
 def _settle(run: _Run) -> Work[list[Settled]]:
@@ -179,9 +162,7 @@ def _admit(run: _Run) -> Work[list[Granted | Denied]]:
     granted = [request for request, answer in zip(requests, answers, strict=True) if isinstance(answer, Granted)]
     if granted:
         instance = run.batch.instance
-        yield from _insert(
-            INSERT_INTENT, [intent_values(request.intent, holds=_kept(request.placed), instance=instance) for request in granted]
-        )
+        yield Many(INSERT_INTENT, [intent_values(request.intent, holds=_kept(request.placed), instance=instance) for request in granted])
     return answers
 
 
