@@ -6,7 +6,7 @@ bytes can be handled at once; in every other case they take mitmproxy's own way,
 one task switch a read: about a tenth of a streamed chunk's processor time.
 """
 # pyright: reportPrivateUsage=false
-# (mitmproxy and asyncio have no public way in; tests/proxy/test_inplace.py holds what is assumed here)
+# (mitmproxy and asyncio have no public way in; tests/proxy/test_short_ways.py holds what is assumed here)
 # ruff: noqa: SLF001
 
 import asyncio

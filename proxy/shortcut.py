@@ -6,7 +6,7 @@ reader hands what one read brought (its HTTP chunks joined) to the flow's stream
 trailers, HTTP/2 and everything else take mitmproxy's own way.
 """
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# (mitmproxy's layers have no public, typed way in; tests/proxy/test_shortcut.py holds what is assumed here)
+# (mitmproxy's layers have no public, typed way in; tests/proxy/test_short_ways.py holds what is assumed here)
 
 from collections.abc import Callable
 from typing import Any, cast
