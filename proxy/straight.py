@@ -6,7 +6,7 @@ a read that is exactly one chunk or several is shown to the tap and written on a
 chunk, the end, trailers) takes the layers' way, which finds itself where it would have been.
 """
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# (mitmproxy's and h11's readers have no public, typed way in; tests/proxy/test_straight.py and test_short_ways.py hold what is assumed here)
+# (the readers of mitmproxy and h11 have no typed way in; tests/proxy/test_straight.py and test_short_ways.py hold what is assumed)
 # ruff: noqa: SLF001
 
 from dataclasses import dataclass
