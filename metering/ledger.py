@@ -47,7 +47,8 @@ type Waiter = asyncio.Future[Granted | Denied]
 _HOUR = timedelta(hours=1)
 _SETTLE_WITHIN_SECONDS = 0.05
 _LONGEST_BACKOFF_SECONDS = 5.0
-_MOST_IN_A_BATCH = 500
+_MOST_IN_A_BATCH = 100
+"""Intents, and settlements, of one batch: about 10 ms of work."""
 _MOST_PENDING = 100_000
 """Settlements kept while the store fails. One that is dropped stays an open intent: the next start charges it at its hold."""
 
@@ -132,13 +133,13 @@ class Ledger(LedgerReads):
         """Write what a call came to, once: a second settlement of a call is counted and ignored. Durable within 50 ms."""
         opened = self._open.pop(settlement.call.id, None)
         if opened is None:
-            self._count(ignored_settlements=1)
+            self.stats.ignored_settlements += 1
             return
         charges = tuple(charge(one.hold, settlement.reading) for one in opened.placed)
         self._releases.append(Release(settlement, opened.placed, charges, opened.hold_nano))
         if len(self._releases) > _MOST_PENDING:
             self._releases.popleft()
-            self._count(lost_settlements=1)
+            self.stats.lost_settlements += 1
         if self._in_flight is None and self._timer is None:
             self._later(_SETTLE_WITHIN_SECONDS)
 
@@ -220,7 +221,7 @@ class Ledger(LedgerReads):
             return
         self._in_flight = job
         try:
-            self._database.submit(partial(batch_work, job.batch), self._done)
+            self._database.submit(partial(batch_work, job.batch), self._done, quick=True)
         except StoreError as error:
             self._done(Failed(error))
 
@@ -285,7 +286,11 @@ class Ledger(LedgerReads):
                 waiter.set_result(answer)
             elif isinstance(answer, Granted):
                 self._abandon(request.intent.call)
-        self._count(batches=1, granted=granted, denied=len(answers) - granted, settled=len(settled))
+        stats = self.stats
+        stats.batches += 1
+        stats.granted += granted
+        stats.denied += len(answers) - granted
+        stats.settled += len(settled)
         self._tell_health(None)
         self._spreads.settled((release.settlement, release.hold_nano) for release in batch.releases)
         if settled:
@@ -298,7 +303,7 @@ class Ledger(LedgerReads):
 
     def _store_failed(self, job: _Job, error: StoreError) -> None:
         """Refuse the intents, keep the settlements, and try those again later."""
-        self._count(store_failures=1)
+        self.stats.store_failures += 1
         self._releases.extendleft(reversed(job.batch.releases))
         for waiter in job.waiters:
             if not waiter.done():
@@ -320,7 +325,7 @@ class Ledger(LedgerReads):
             for request, waiter in zip(batch.requests, job.waiters, strict=True):
                 self._suspects.append(_Job(replace(batch, releases=(), requests=[request]), (waiter,)))
             return
-        self._count(lost_settlements=len(batch.releases))
+        self.stats.lost_settlements += len(batch.releases)
         for waiter in job.waiters:
             if not waiter.done():
                 waiter.set_exception(error)
@@ -340,9 +345,6 @@ class Ledger(LedgerReads):
                 waiter.set_result(None)
             else:
                 waiter.set_exception(_again(error))
-
-    def _count(self, **more: int) -> None:
-        self.stats = replace(self.stats, **{name: getattr(self.stats, name) + number for name, number in more.items()})
 
 
 def _again(error: StoreError) -> StoreError:

@@ -75,7 +75,16 @@ class _Known:
     listed: ModelInfo | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """The rates of a model in one minute: prices change at whole minutes (a date, an hour of the day)."""
+
+    minute: int
+    found: tuple[Row, str] | None
+
+
 _NOTHING = _Known()
+_MOST_REMEMBERED = 4096
 _FREE: Row = {"input_mtok": Decimal(0), "output_mtok": Decimal(0)}
 """OpenRouter's `:free` variants."""
 
@@ -89,6 +98,7 @@ class PriceBook:
         self._table_ids = frozenset(table.id for table in self._tables.providers)
         self._overrides = tuple((_glob(override.provider), _glob(override.model), override) for override in settings.overrides)
         self._known: dict[tuple[str, str], _Known] = {}
+        self._rated: dict[tuple[str, str | None, str | None], _Rated] = {}
         self._dearest: dict[str, Rates] = {}
         self.version = genai_prices.__version__
 
@@ -138,6 +148,15 @@ class PriceBook:
 
     def rates(self, *, provider: str, model: str | None, at: datetime, service_tier: str | None = None) -> tuple[Row, str] | None:
         """Return the rates of a model at a time, and where they are from (`genai-prices` or `override`); None when they are unknown."""
+        key, minute = (provider, model, service_tier), int(at.timestamp()) // 60
+        rated = self._rated.get(key)
+        if rated is None or rated.minute != minute:
+            if len(self._rated) >= _MOST_REMEMBERED:
+                self._rated.clear()
+            rated = self._rated[key] = _Rated(minute, self._look_up(provider, model, at, service_tier))
+        return rated.found
+
+    def _look_up(self, provider: str, model: str | None, at: datetime, service_tier: str | None) -> tuple[Row, str] | None:
         known = self._find(provider, model)
         override = next((each for each in known.overrides if each.since is None or each.since <= at.astimezone(UTC).date()), None)
         if override is not None and override.input is not None:
@@ -186,7 +205,7 @@ class PriceBook:
             return _NOTHING
         key = provider, model
         if key not in self._known:
-            if len(self._known) >= 4096:
+            if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             self._known[key] = _Known(tuple(self._matching(provider, model.lower())), self._listed(provider, model))
         return self._known[key]

@@ -9,10 +9,12 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
+from itertools import count
+from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
-from mitmproxy import exceptions, hooks, http
+from mitmproxy import connection, exceptions, flow, hooks, http
 from mitmproxy.addonmanager import AddonManager, traverse
 from mitmproxy.net.http.http1 import assemble_response
 from mitmproxy.proxy import commands, events, layer
@@ -61,6 +63,7 @@ def install() -> None:
     _dispatch_hooks_directly()
     _answer_errors_in_json()
     _limit_bodies()
+    _number_flows()
     lookups.install()
     inplace.install()
     shortcut.install()
@@ -274,3 +277,10 @@ def _limit_bodies() -> None:
         yield from original(self, event)
 
     HttpStream.state_consume_request_body = state_consume_request_body  # type: ignore[method-assign]  # replaced on purpose
+
+
+def _number_flows() -> None:
+    """Mitmproxy reads 16 bytes of randomness for each flow and connection; their ids only tell them apart within this process."""
+    numbers = SimpleNamespace(uuid4=count(1).__next__)
+    cast("Any", connection).uuid = numbers
+    cast("Any", flow).uuid = numbers

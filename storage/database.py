@@ -44,9 +44,10 @@ class Database(Protocol):
         """
         ...
 
-    def submit[T](self, work: Callable[[], Work[T]], done: "Callable[[Outcome[T]], None]") -> None:
+    def submit[T](self, work: Callable[[], Work[T]], done: "Callable[[Outcome[T]], None]", *, quick: bool = False) -> None:
         """Queue a unit of work without waiting: `done` is called once, in the event loop, with what became of it.
 
+        `quick` promises that its statements take some milliseconds at most: the store may then run them in the event loop.
         Raises StoreError when the store is closed. For batches on the hot path, where a future a row would cost more than the row.
         """
         ...

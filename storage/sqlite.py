@@ -44,7 +44,8 @@ class SqliteDatabase:
                 await reader.close()
             connection.close()
             raise explain(error, path) from error
-        return cls(path, Writer(connection, path, asyncio.get_running_loop()), readers)
+        writer = Writer(connection, path, asyncio.get_running_loop(), waits_for_disk=durability == "full")
+        return cls(path, writer, readers)
 
     @property
     def stats(self) -> WriterStats:
@@ -78,9 +79,9 @@ class SqliteDatabase:
         self._writer.submit(work, done)
         return await waiter
 
-    def submit[T](self, work: Callable[[], Work[T]], done: Callable[[Outcome[T]], None]) -> None:
+    def submit[T](self, work: Callable[[], Work[T]], done: Callable[[Outcome[T]], None], *, quick: bool = False) -> None:
         """Queue a unit of work; `done` is called once, in the loop, with its outcome."""
-        self._writer.submit(work, done)
+        self._writer.submit(work, done, quick=quick)
 
     async def close(self) -> None:
         """Write what is queued and close the file; the readers go first, so that the writer makes the last checkpoint."""

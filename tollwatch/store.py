@@ -28,9 +28,9 @@ class Beside:
         """Refuse: what writes goes through the control socket or takes the lock."""
         raise StoreError(f"Cannot write beside the gateway ({work!r})")
 
-    def submit[T](self, work: Callable[[], Work[T]], done: Callable[[Outcome[T]], None]) -> None:
+    def submit[T](self, work: Callable[[], Work[T]], done: Callable[[Outcome[T]], None], *, quick: bool = False) -> None:
         """Refuse, as write does."""
-        raise StoreError(f"Cannot write beside the gateway ({work!r}, for {done!r})")
+        raise StoreError(f"Cannot write beside the gateway ({work!r}, {quick=}, for {done!r})")
 
 
 @contextmanager
