@@ -24,6 +24,7 @@ from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
 from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.learning import Learner
+from metering.leases import Lease
 from metering.ledger import Ledger
 from metering.meter import Meter, Quote
 from metering.providers import ReplyReader
@@ -84,6 +85,9 @@ class Gate:
         self._learner = learner
         self._watch = Watch(book=book, now=now, spread=ledger.spread, gap_share=gap_share, enforces=self._enforces)
         self._open: dict[str, InputSize] = {}
+        self._leases: dict[str, Lease] = {}
+        self.on_cut: Callable[[str, Verdict], None] | None = None
+        """Ends a running call; called with its id and the reason when a hard budget has nothing left for it."""
 
     # --- before ----------------------------------------------------------------------------------------------------------
 
@@ -221,6 +225,12 @@ class Gate:
     def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
         """Return a reader for the answer of a call, or None for what is not read."""
         return self._meter.reader(call, content_type=content_type, headers=headers)
+
+    def progress(self, call_id: str, *, output_tokens: int) -> None:
+        """Hear how many tokens of a call's answer have passed (about); what it holds of budgets is topped up ahead of need."""
+        lease = self._leases.get(call_id)
+        if lease is not None and output_tokens >= lease.due_at:
+            lease.due_at = lease.level
 
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record how an admitted call ended. A second time, or for a call that was not admitted, nothing is recorded."""

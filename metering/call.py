@@ -140,6 +140,8 @@ class Ending(StrEnum):
     REFUSED = "refused"
     """Never sent: a rule, a budget, a limit or the reading of the request refused it."""
     CLIENT_ABORT = "client_abort"
+    CUT = "cut"
+    """The gateway ended a running stream: a hard budget had nothing left for what was still to come."""
     UPSTREAM_RESET = "upstream_reset"
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     FAILED = "failed"

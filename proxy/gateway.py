@@ -13,7 +13,10 @@ type Clock = Callable[[], datetime]
 
 
 class Gate(Protocol):
-    """Judges a call before it is sent, and settles it after."""
+    """Judges a call before it is sent, follows it while it runs, and settles it after."""
+
+    on_cut: Callable[[str, Verdict], None] | None
+    """Called with the id of a running call, and why, when a hard budget has nothing left for it: end it at the client and upstream."""
 
     async def admit(self, call: Call) -> Verdict:
         """Decide; when it allows, the intent is durable; when it refuses, the refusal is."""
@@ -21,6 +24,10 @@ class Gate(Protocol):
 
     async def refuse(self, call: Call, *, refusal: Refusal, message: str) -> Verdict:
         """Record a request that has no single meaning or breaks a limit; in monitor mode the verdict may allow it."""
+        ...
+
+    def progress(self, call_id: str, *, output_tokens: int) -> None:
+        """Say how many tokens of output have passed so far (about), as they pass: budgets are topped up ahead of need. Cheap."""
         ...
 
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:

@@ -1,6 +1,6 @@
 """The gate that the config asks for, and the one that is in force."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -68,6 +68,8 @@ class Judge:
         self._gate: Gate | None = None
         self._admitted: dict[str, Gate] = {}
         self._store_failed = False
+        self.on_cut: Callable[[str, Verdict], None] | None = None
+        """Ends a running call that a hard budget has nothing left for: the proxy's."""
 
     @property
     def gate(self) -> Gate:
@@ -79,6 +81,7 @@ class Judge:
     def swap(self, gate: Gate) -> None:
         """Judge new calls by another gate."""
         self._gate = gate
+        gate.on_cut = self._cut
 
     async def admit(self, call: Call) -> Verdict:
         """Decide on a call."""
@@ -100,9 +103,18 @@ class Judge:
         """Return a reader for the answer."""
         return self.gate.reader(call, content_type=content_type, headers=headers)
 
+    def progress(self, call_id: str, *, output_tokens: int) -> None:
+        """Hear how far the answer of a call has come."""
+        if (gate := self._admitted.get(call_id)) is not None:
+            gate.progress(call_id, output_tokens=output_tokens)
+
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record how a call ended."""
         return self._admitted.pop(call.id, self.gate).settle(call, reply, facts)
+
+    def _cut(self, call_id: str, verdict: Verdict) -> None:
+        if self.on_cut is not None:
+            self.on_cut(call_id, verdict)
 
     def on_settled(self, settled: Sequence[Settled]) -> None:
         """Hear from the ledger what is durable."""
