@@ -13,6 +13,7 @@ from alerting.detectors import gateway_degraded, meter_gap
 from alerting.detectors.prompt_drift import PromptDrift, drift_episode
 from alerting.detectors.prompt_size import PromptSize
 from alerting.detectors.rate_limit import RateLimits
+from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Severity, Verdict
 from alerting.fingerprint import fingerprint
 from alerting.policy import Policy
@@ -69,6 +70,7 @@ class Gate:
         now: Clock,
         learner: Learner | None = None,
         gap_share: float = 0.05,
+        upstream_limits: UpstreamLimits | None = None,
     ) -> None:
         self._enforces = mode == "enforce"
         self._rules = rules
@@ -83,11 +85,23 @@ class Gate:
         self._unknown_formats = unknown_formats
         self._now = now
         self._learner = learner
-        self._watch = Watch(book=book, now=now, spread=ledger.spread, gap_share=gap_share, enforces=self._enforces)
+        self._watch = Watch(
+            book=book,
+            now=now,
+            spread=ledger.spread,
+            gap_share=gap_share,
+            enforces=self._enforces,
+            upstream_limits=upstream_limits or UpstreamLimits(),
+        )
         self._open: dict[str, InputSize] = {}
         self._leases: dict[str, Lease] = {}
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call; called with its id and the reason when a hard budget has nothing left for it."""
+
+    @property
+    def rates(self) -> RateLimits:
+        """The rate limits, for the gate that comes after this one."""
+        return self._rates
 
     # --- before ----------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from alerting.book import AlertBook
 from alerting.detectors import budget, gateway_degraded, meter_gap, unpriced_model
+from alerting.detectors.upstream_limit import Cleared, UpstreamLimits
 from alerting.finding import AlertKind, Finding, Occurrence, Taken
 from alerting.fingerprint import fingerprint
 from metering.call import Call, Reply
@@ -22,8 +23,18 @@ _WOULD = "Monitor mode let the calls pass; in enforce mode it would refuse them 
 class Watch:
     """Turns what became of calls into alerts; it never holds a call up."""
 
-    def __init__(self, *, book: AlertBook, now: Clock, spread: Callable[[str, date], Spread], gap_share: float, enforces: bool) -> None:
+    def __init__(
+        self,
+        *,
+        book: AlertBook,
+        now: Clock,
+        spread: Callable[[str, date], Spread],
+        gap_share: float,
+        enforces: bool,
+        upstream_limits: UpstreamLimits,
+    ) -> None:
         self._enforces = enforces
+        self._upstream_limits = upstream_limits
         self._book = book
         self._now = now
         self._spread = spread
@@ -34,6 +45,11 @@ class Watch:
     def settled(self, call: Call, reply: Reply, facts: ReplyFacts | None, reading: Reading) -> None:
         """Judge one call whose reading is known."""
         found = [finding for finding in (unpriced_model.check(call, reading), meter_gap.check(call, reply, facts)) if finding]
+        limited = self._upstream_limits.heard(call, reply, facts)
+        if isinstance(limited, Cleared):
+            self._book.enqueue_clear(limited.fingerprint)
+        elif limited is not None:
+            found.append(limited)
         self._tell(found, call_id=call.id)
 
     def moved(self, settled: Sequence[Settled]) -> None:

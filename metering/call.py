@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -161,3 +161,5 @@ class Reply:
     response_bytes: int
     sent: bool = True
     """Whether the request left for the provider: what was not sent consumed nothing."""
+    retry_after: timedelta | None = None
+    """How long the provider asks to wait, where it refused the call for its own rate limit (429) and says so."""

@@ -112,7 +112,7 @@ class TollwatchAddon:
         headers = flow.response.headers
         if flow.response.status_code == 101:
             return
-        tap = self._calls.tap(live, headers=headers, coding=headers.get("content-encoding", "").strip().lower())
+        tap = self._calls.tap(live, status=flow.response.status_code, headers=headers)
         flow.response.stream = tap if (way := self._hidden_usage(flow, passage)) is None else through(tap, way)
         if CALL_HEADER.decode() not in headers:
             headers.fields = (*headers.fields, (CALL_HEADER, live.call.id.encode()))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from alerting.finding import Refusal, Verdict
 from metering.call import Call, Consumption, Ending, Prompt, Reply
 from metering.reading import Reading, ReplyFacts
+from metering.retry_after import retry_after
 from metering.usage import Usage
 from proxy import canonical
 from proxy.canonical import Canonical
@@ -100,10 +101,12 @@ class Calls:
             self.idle.clear()
         return verdict
 
-    def tap(self, live: LiveCall, *, headers: Mapping[str, str], coding: str) -> Tap:
+    def tap(self, live: LiveCall, *, status: int, headers: Mapping[str, str]) -> Tap:
         """Return the tap for the answer to a call; its headers are looked up by lower-case name."""
+        if status == 429:
+            live.retry_after = retry_after(headers, at=self._now())
         reader = self._gate.reader(live.call, content_type=headers.get("content-type"), headers=headers)
-        live.tap = Tap(reader, coding=coding, now=self._now, fail=self._telemetry.hook_failure)
+        live.tap = Tap(reader, coding=headers.get("content-encoding", "").strip().lower(), now=self._now, fail=self._telemetry.hook_failure)
         return live.tap
 
     def end(self, live: LiveCall, ending: Ending, *, status: int | None, sent: bool = True) -> None:
@@ -136,6 +139,7 @@ class Calls:
             ended_at=self._now(),
             response_bytes=tap.passed if tap else live.frames,
             sent=sent,
+            retry_after=live.retry_after,
         )
         reading = self._gate.settle(live.call, reply, facts)
         self._count(live, reply, reading)

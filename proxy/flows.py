@@ -4,6 +4,7 @@
 # mitmproxy is typed in part only
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import cast
 
 from mitmproxy import http
@@ -31,6 +32,8 @@ class LiveCall:
     tap: Tap | None = None
     frames: int = 0
     ended: bool = False
+    retry_after: timedelta | None = None
+    """How long the provider asks to wait, where it answered 429 and says so."""
 
 
 @dataclass(slots=True, kw_only=True)

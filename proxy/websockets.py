@@ -154,7 +154,7 @@ class WebSockets:
         live = LiveCall(call=call, connection_id=session.connection_id)
         verdict = await self._calls.judge(live, rejected=rejected)
         if costs and not verdict.blocked:
-            self._calls.tap(live, headers=_STREAM, coding="")
+            self._calls.tap(live, status=200, headers=_STREAM)
         return live, verdict
 
     # --- the provider ----------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """The gate that the config asks for, and the one that is in force."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from alerting.baseline import Baselines
 from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
+from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Refusal, Verdict
 from alerting.gate import Detectors, Gate
 from alerting.policy import Policy
@@ -39,15 +40,19 @@ class Parts:
     key: bytes
     """The installation's own, for the fingerprints of prompts."""
     learner: Learner | None = None
+    upstream_limits: UpstreamLimits = field(default_factory=UpstreamLimits)
 
 
-def build_gate(config: Config, parts: Parts) -> Gate:
-    """Return a gate of these rules, detectors and budgets. Raises ValueError when they contradict each other."""
+def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> Gate:
+    """Return a gate of these rules, detectors and budgets. Raises ValueError when they contradict each other.
+
+    What rate limits counted under the `earlier` gate goes on counting where the new limits count the same calls.
+    """
     return Gate(
         mode=config.mode,
         rules=Policy(config.rules),
         detectors=Detectors.of(config.detectors, key=parts.key),
-        rates=RateLimits(config.detectors.rate_limits),
+        rates=RateLimits(config.detectors.rate_limits, earlier=None if earlier is None else earlier.rates),
         budgets=BudgetBook(config.budgets),
         ledger=parts.ledger,
         meter=parts.meter,
@@ -58,6 +63,7 @@ def build_gate(config: Config, parts: Parts) -> Gate:
         now=now,
         learner=parts.learner,
         gap_share=config.metering.gap_share,
+        upstream_limits=parts.upstream_limits,
     )
 
 

@@ -37,7 +37,7 @@ class Reloader:
         """Swap and say what changed. Raises ValueError, with everything as it was, when the config cannot be taken over."""
         try:
             config = await asyncio.to_thread(self._reread)
-            gate = build_gate(config, self._parts)
+            gate = build_gate(config, self._parts, earlier=self._judge.gate)
         except ConfigError as error:
             raise ValueError(f"The config was not taken over: {error}") from error
         changed = [name for name in Config.model_fields if getattr(config, name) != getattr(self._config, name)]

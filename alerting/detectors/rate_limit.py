@@ -1,5 +1,6 @@
 """More requests or tokens than a limit allows in any window of its length."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,15 @@ class RateLimit:
         self._windows: dict[str, Window] = {}
         self._sweep_at = _MANY_WINDOWS
 
+    def counts_as(self, other: "RateLimit") -> bool:
+        """Whether both count the same calls over the same span, however many they allow."""
+        mine, its = self.settings, other.settings
+        return (mine.scope, mine.per, mine.by) == (its.scope, its.per, its.by)
+
+    def go_on_from(self, earlier: "RateLimit") -> None:
+        """Share the windows of a limit that counts the same: calls which it still judges and settles count here too."""
+        self._windows = earlier._windows  # noqa: SLF001 - another of this class
+
     def value(self, call: Call) -> str:
         """Return the value that this call is counted under."""
         return self._by(call) or NOBODY
@@ -60,16 +70,19 @@ class RateLimit:
             return
         for window in self._windows.values():
             window.move_to(now)
-        self._windows = {value: window for value, window in self._windows.items() if len(window)}
+        for value in [value for value, window in self._windows.items() if not len(window)]:
+            del self._windows[value]  # in place: a limit from before a reload may share them
         self._sweep_at = max(_MANY_WINDOWS, 2 * len(self._windows))
 
     def check(self, call: Call, window: Window, *, tokens: int, now: int) -> Finding | None:
-        """Return the finding when one more call with so many tokens is over the limit."""
+        """Return the finding when one more call with so many tokens is over the limit; of two that which lasts longer."""
         limit = self.settings
-        if limit.requests is not None and (wait := window.wait_for_request(limit.requests, now)):
-            return self._finding(call, used=len(window), limit=limit.requests, unit="requests", needed=1, wait=wait)
-        if limit.tokens is not None and (delay := window.wait_for_tokens(limit.tokens, tokens, now)) != 0:
+        wait = 0 if limit.requests is None else window.wait_for_request(limit.requests, now)
+        delay = 0 if limit.tokens is None else window.wait_for_tokens(limit.tokens, tokens, now)
+        if limit.tokens is not None and (delay is None or delay > wait):
             return self._finding(call, used=window.tokens, limit=limit.tokens, unit="tokens", needed=tokens, wait=delay)
+        if limit.requests is not None and wait:
+            return self._finding(call, used=len(window), limit=limit.requests, unit="requests", needed=1, wait=wait)
         return None
 
     def _finding(self, call: Call, *, used: int, limit: int, unit: str, needed: int, wait: int | None) -> Finding:
@@ -94,7 +107,7 @@ class RateLimit:
 def _remedy(retry_after: timedelta | None) -> str:
     if retry_after is None:
         return "It is larger than the whole limit: make the prompt smaller or raise detectors.rate_limits."
-    return f"Try again in {retry_after.total_seconds():.1f} s."
+    return f"Try again in {math.ceil(retry_after.total_seconds())} s."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +117,31 @@ class _Taken:
 
 
 class RateLimits:
-    """All rate limits. `take` decides and counts in one step, so that no call slips between the two."""
+    """All rate limits. `take` decides and counts in one step, so that no call slips between the two.
 
-    def __init__(self, limits: Sequence[RateLimitSettings], *, clock: Nanoseconds = time.monotonic_ns) -> None:
+    `earlier` are those in force until now: what they counted goes on counting under each limit that counts the same calls.
+    """
+
+    def __init__(
+        self, limits: Sequence[RateLimitSettings], *, clock: Nanoseconds = time.monotonic_ns, earlier: "RateLimits | None" = None
+    ) -> None:
         self._limits = tuple(RateLimit(settings, _name(settings, number)) for number, settings in enumerate(limits, 1))
         names = [limit.name for limit in self._limits]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two rate limits are called {twice[0]!r}: give each its own name under detectors.rate_limits")
         self._clock = clock
         self._open: dict[str, tuple[_Taken, ...]] = {}
+        if earlier is not None:
+            self._go_on_from(earlier)
+
+    def _go_on_from(self, earlier: "RateLimits") -> None:
+        left = list(earlier._limits)  # noqa: SLF001 - as above
+        for limit in self._limits:
+            same = [other for other in left if limit.counts_as(other)]
+            if same:
+                found = next((other for other in same if other.name == limit.name), same[0])
+                left.remove(found)  # two limits that count the same have a window each
+                limit.go_on_from(found)
 
     def exact_matters(self, call: Call, *, bound: int) -> bool:
         """Whether a prompt of at most `bound` tokens is worth counting exactly for a token limit."""

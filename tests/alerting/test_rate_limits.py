@@ -1,11 +1,14 @@
 """Rate limits are exact over any window, and say when a call would pass."""
 
+import asyncio
+import math
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerting.detectors.rate_limit import RateLimits
@@ -233,7 +236,7 @@ async def test_the_limit_that_lasts_longest_sets_retry_after(worlds: Any, a_call
 
     assert (verdict.refusal, verdict.retry_after) == (Refusal.RATE_LIMIT, timedelta(seconds=3599.75))
     assert "'hourly'" in verdict.message
-    assert "Try again in 3599.8 s." in verdict.message
+    assert "Try again in 3600 s." in verdict.message
 
 
 async def test_the_tokens_of_an_answer_count_until_they_leave_the_window(worlds: Any, a_call: Any, clock: Any) -> None:
@@ -252,3 +255,178 @@ async def test_the_tokens_of_an_answer_count_until_they_leave_the_window(worlds:
 def test_a_limit_on_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="needs `requests` or `tokens`"):
         RateLimitSettings()
+
+
+def test_of_requests_and_tokens_the_one_that_lasts_longer_says_when_to_try_again(a_call: Any) -> None:
+    rates, ticks = limits({"requests": 2, "tokens": 100, "per": "minute"})
+    for second, tokens in ((0, 10), (20, 90)):
+        ticks.at = second * SECOND
+        rates.take(a_call(max_output_tokens=None), input_tokens=tokens, enforce=True)
+
+    [small] = rates.take(a_call(max_output_tokens=None), input_tokens=10, enforce=True)
+    [large] = rates.take(a_call(max_output_tokens=None), input_tokens=50, enforce=True)
+    [never] = rates.take(a_call(max_output_tokens=None), input_tokens=500, enforce=True)
+
+    assert (small.retry_after, small.evidence["unit"]) == (timedelta(seconds=40), "requests")
+    assert (large.retry_after, large.evidence["unit"]) == (timedelta(seconds=60), "tokens")
+    assert (never.retry_after, never.evidence["unit"]) == (None, "tokens")
+
+
+@dataclass
+class Taken:
+    """What the model knows of one call."""
+
+    at: int
+    tokens: int
+    user: str
+    model: str
+
+
+class Model:
+    """What rate limits mean, without windows: all calls that were let through, looked at anew for each question."""
+
+    def __init__(self, limits_of: list[dict[str, Any]]) -> None:
+        self.limits = limits_of
+        self.taken: dict[str, Taken] = {}
+
+    def inside(self, limit: dict[str, Any], one: Taken, now: int) -> list[Taken]:
+        """Return the calls that count beside `one`."""
+        span = {"second": SECOND, "minute": 60 * SECOND}[limit["per"]]
+        return [
+            other
+            for other in self.taken.values()
+            if now - span < other.at
+            and (limit["scope"] in {None, other.model})
+            and (limit["by"] is None or getattr(other, limit["by"]) == getattr(one, limit["by"]))
+        ]
+
+    def over(self, one: Taken, now: int) -> set[str]:
+        """Return the names of the limits that one more call would break."""
+        broken: set[str] = set()
+        for limit in self.limits:
+            if limit["scope"] not in {None, one.model}:
+                continue
+            beside = self.inside(limit, one, now)
+            requests, tokens = limit["requests"], limit["tokens"]
+            if requests and len(beside) + 1 > requests:
+                broken.add(limit["name"])
+            if tokens and sum(other.tokens for other in beside) + one.tokens > tokens:
+                broken.add(limit["name"])
+        return broken
+
+
+LIMITS = [
+    {"name": "a", "per": "second", "by": None, "scope": None, "requests": 3, "tokens": None},
+    {"name": "b", "per": "minute", "by": "user", "scope": None, "requests": None, "tokens": 200},
+    {"name": "c", "per": "minute", "by": "model", "scope": "o3", "requests": 4, "tokens": 120},
+]
+STEP = st.tuples(
+    st.sampled_from(["call", "call", "call", "settle", "give back", "reload"]),
+    st.integers(0, 20 * SECOND),
+    st.sampled_from(["ann", "bob"]),
+    st.sampled_from(["o3", "gpt-4o"]),
+    st.integers(1, 90),
+)
+
+
+def as_config(limit: dict[str, Any]) -> dict[str, object]:
+    return {**limit, "scope": {"model": limit["scope"]} if limit["scope"] else {}}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEP, max_size=60), enforce=st.booleans())
+def test_what_passes_is_what_a_model_without_windows_lets_pass(a_call: Any, steps: Any, *, enforce: bool) -> None:
+    rates, ticks = limits(*map(as_config, LIMITS))
+    model, open_calls = Model(LIMITS), []
+    for what, gap, user, name, tokens in steps:
+        ticks.at += gap
+        one = Taken(ticks.at, tokens, user, name)
+        if what == "call":
+            call = a_call(model=name, max_output_tokens=None, caller={"user": user})
+            found = rates.take(call, input_tokens=tokens, enforce=enforce)
+            assert {finding.episode[0] for finding in found} == model.over(one, ticks.at)
+            if not (found and enforce):
+                model.taken[call.id] = one
+                open_calls.append(call)
+            assert all(timedelta(0) < finding.retry_after <= timedelta(minutes=1) for finding in found if finding.retry_after is not None)
+        elif what == "reload":
+            rates = RateLimits([RateLimitSettings.model_validate(as_config(each)) for each in LIMITS], clock=ticks, earlier=rates)
+            open_calls.clear()  # they are settled by the gate that admitted them
+        elif open_calls:
+            call = open_calls.pop(0)
+            if what == "settle":
+                rates.settle(call.id, tokens)
+                model.taken[call.id].tokens = tokens
+            else:
+                rates.give_back(call.id)
+                del model.taken[call.id]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(calls=st.lists(st.tuples(st.integers(0, 5 * SECOND), st.integers(1, 60)), min_size=5, max_size=40))
+def test_a_caller_who_waits_as_told_passes_and_one_who_waits_a_second_less_does_not(a_call: Any, calls: Any) -> None:
+    rates, ticks = limits({"requests": 4, "tokens": 100, "per": "minute"})
+    for gap, tokens in calls:
+        ticks.at += gap
+        if not (found := rates.take(a_call(max_output_tokens=None), input_tokens=tokens, enforce=True)):
+            continue
+        told = math.ceil(found[0].retry_after.total_seconds())
+        refused_at = ticks.at
+        if told > 1:
+            ticks.at = refused_at + (told - 1) * SECOND
+            if timedelta(seconds=told - 1) < found[0].retry_after:
+                assert rates.take(a_call(max_output_tokens=None), input_tokens=tokens, enforce=True)
+
+        ticks.at = refused_at + told * SECOND
+
+        assert rates.take(a_call(max_output_tokens=None), input_tokens=tokens, enforce=True) == ()
+
+
+async def test_of_many_calls_at_once_exactly_as_many_pass_as_the_limit_allows(worlds: Any, a_call: Any) -> None:
+    world = worlds(detectors={"rate_limits": [{"requests": 50, "per": "hour"}], "prompt_drift": {"enabled": False}})
+
+    verdicts = await asyncio.gather(*(world.gate.admit(a_call()) for _ in range(200)))
+
+    assert sum(not verdict.blocked for verdict in verdicts) == 50
+    assert {verdict.refusal for verdict in verdicts if verdict.blocked} == {Refusal.RATE_LIMIT}
+    assert await world.database.read("SELECT state, COUNT(*) FROM calls GROUP BY state ORDER BY state") == [
+        ("intent", 50),
+        ("refused", 150),
+    ]
+
+
+def test_a_limit_that_counts_the_same_goes_on_counting_after_a_reload(a_call: Any) -> None:
+    before, ticks = limits({"requests": 2, "by": "user", "name": "old"}, {"requests": 9, "per": "hour"})
+    flying = a_call(caller={"user": "ann"})
+    before.take(flying, input_tokens=1, enforce=True)
+    settings_of = [{"requests": 3, "by": "user", "name": "new"}, {"requests": 1, "per": "day"}]
+
+    after = RateLimits([RateLimitSettings.model_validate(one) for one in settings_of], clock=ticks, earlier=before)
+
+    assert after.take(a_call(caller={"user": "ann"}), input_tokens=1, enforce=True) == ()  # the day's window is a new one
+    assert {hit.episode[0] for hit in after.take(a_call(caller={"user": "ann"}), input_tokens=1, enforce=False)} == {"rate-limit-2"}
+    assert {hit.episode[0] for hit in after.take(a_call(caller={"user": "ann"}), input_tokens=1, enforce=False)} == {"new", "rate-limit-2"}
+    before.give_back(flying.id)
+    assert len(after._limits[0]._windows["ann"]) == 3  # noqa: SLF001 - the call of before has left the shared window
+
+
+def test_two_limits_that_count_the_same_keep_a_window_each(a_call: Any) -> None:
+    both = [{"requests": 5, "action": "alert", "name": "soft"}, {"requests": 9, "name": "hard"}]
+    before, ticks = limits(*both)
+    before.take(a_call(), input_tokens=1, enforce=True)
+
+    after = RateLimits([RateLimitSettings.model_validate(one) for one in reversed(both)], clock=ticks, earlier=before)
+    after.take(a_call(), input_tokens=1, enforce=True)
+
+    assert [len(limit._windows["all"]) for limit in after._limits] == [2, 2]  # noqa: SLF001 - what is kept in memory shows nowhere else
+
+
+def test_windows_shared_over_a_reload_are_swept_in_place(a_call: Any) -> None:
+    before, ticks = limits({"requests": 1, "per": "second", "by": "user"})
+    after = RateLimits([RateLimitSettings.model_validate({"requests": 1, "per": "second", "by": "user"})], clock=ticks, earlier=before)
+
+    for number in range(3_000):
+        ticks.at = number * SECOND
+        after.take(a_call(caller={"user": f"user-{number}"}), input_tokens=1, enforce=True)
+
+    assert before.take(a_call(caller={"user": "user-2999"}), input_tokens=1, enforce=True)
