@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from metering.call import Prompt
 
@@ -49,25 +50,37 @@ _MOST_FOR_ANOTHER_TOOL = 16_384
 
 def framing(prompt: Prompt, model: str | None) -> int:
     """Return the tokens that OpenAI adds to the text of a prompt; none for embeddings and completions, which have no messages."""
-    if not prompt.messages or _UNFRAMED.search(model or ""):
+    if not prompt.messages:
         return 0
-    around = _PER_MESSAGE * prompt.messages + prompt.named + _PER_CALL * prompt.calls
-    name = (model or "").rpartition("/")[2]
-    if _CHANNELLED.match(name):
-        around += _PER_CHANNELLED_ANSWER * prompt.answers
-    return around + (_PER_REASONING_CHAT if _REASONING.match(name) else _PER_CHAT)
+    is_framed, per_chat, per_answer = _frame(model or "")
+    if not is_framed:
+        return 0
+    return per_chat + _PER_MESSAGE * prompt.messages + prompt.named + _PER_CALL * prompt.calls + per_answer * prompt.answers
+
+
+@lru_cache(maxsize=1024)
+def _frame(model: str) -> tuple[bool, int, int]:
+    """Return whether a model's prompts are framed, with how many tokens a chat, and with how many each earlier answer."""
+    name = model.rpartition("/")[2]
+    per_chat = _PER_REASONING_CHAT if _REASONING.match(name) else _PER_CHAT
+    return not _UNFRAMED.search(model), per_chat, _PER_CHANNELLED_ANSWER if _CHANNELLED.match(name) else 0
 
 
 def most_framing(prompt: Prompt, model: str | None, tools: int) -> int:
     """Return a number that the tokens around the text of a prompt do not exceed; `tools` is how many it defines."""
     around = _MOST_PER_CHAT + _MOST_PER_MESSAGE * (prompt.messages + prompt.calls) + prompt.named + prompt.sealed
-    name = (model or "").lower()
-    around += next((hidden for pattern, hidden in _MOST_HIDDEN if pattern.search(name)), 0)
+    around += _most_hidden(model or "")
     if prompt.tools:
         around += _MOST_FOR_TOOLS + _MOST_PER_TOOL * tools
     if prompt.stored:
         around += _MOST_STORED
     return around + sum(map(_most_for, prompt.server_tools))
+
+
+@lru_cache(maxsize=1024)
+def _most_hidden(model: str) -> int:
+    name = model.lower()
+    return next((hidden for pattern, hidden in _MOST_HIDDEN if pattern.search(name)), 0)
 
 
 def _most_for(tool: str) -> int:

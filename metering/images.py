@@ -103,6 +103,8 @@ _MOST_UNSEEN = {"image": 0, "audio": 32_768, "video": 65_536, "document": 32_768
 
 def media_tokens(prompt: Prompt, model: str | None) -> int:
     """Return about how many tokens the media of a prompt take; those without a description as an unseen picture each."""
+    if not prompt.media:
+        return 0
     rule = _rule_of(model)
     return sum(_estimate(medium, rule) for medium in prompt.attached) + _UNSEEN_IMAGE * (prompt.media - len(prompt.attached))
 

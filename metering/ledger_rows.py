@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, cast
 
 from metering.call import Call
@@ -127,7 +126,9 @@ def usd(nano: int | None) -> str | None:
     """Return nano-dollars as an exact decimal string of dollars."""
     if nano is None:
         return None
-    return f"{(Decimal(nano) / NANO).normalize():f}"
+    whole, rest = divmod(abs(nano), NANO)
+    part = f".{rest:09}".rstrip("0") if rest else ""
+    return f"{'-' if nano < 0 else ''}{whole}{part}"
 
 
 def _moment(moment: datetime | None) -> str | None:

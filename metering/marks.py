@@ -8,10 +8,11 @@ regional prices are models of their own in the tables. Azure's data-zone and reg
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 from metering.call import Call
 
-_NONE = Decimal(1)
+ONE = Decimal(1)
 _TENTH = Decimal("1.1")
 _GLOBAL = re.compile(r"/locations/global/")
 _CLAUDE_ON_VERTEX = re.compile(r"claude-[a-z]+-(4[.-][5-9]|[5-9])")
@@ -22,12 +23,16 @@ _MISTRAL_REGION = re.compile(r"(eu|us)\.api\.mistral\.ai|api\.(eu|us)\.mistral\.
 
 def regional_mark(call: Call, model: str | None) -> Decimal:
     """Return what the listed price is multiplied with."""
+    return _mark(call.provider, call.host, "/locations/" in call.path and not _GLOBAL.search(call.path), model)
+
+
+@lru_cache(maxsize=1024)
+def _mark(provider: str, host: str, in_a_location: bool, model: str | None) -> Decimal:  # noqa: FBT001 - remembered by position
     name = (model or "").lower()
-    if call.provider == "gcp.vertex_ai":
-        regional = "/locations/" in call.path and not _GLOBAL.search(call.path)
-        return _TENTH if regional and _CLAUDE_ON_VERTEX.search(name) else _NONE
-    if call.provider == "openai":
-        return _TENTH if _OPENAI_REGION.fullmatch(call.host) and _OPENAI_MARKED.match(name) else _NONE
-    if call.provider == "mistral_ai":
-        return _TENTH if _MISTRAL_REGION.fullmatch(call.host) else _NONE
-    return _NONE
+    if provider == "gcp.vertex_ai":
+        return _TENTH if in_a_location and _CLAUDE_ON_VERTEX.search(name) else ONE
+    if provider == "openai":
+        return _TENTH if _OPENAI_REGION.fullmatch(host) and _OPENAI_MARKED.match(name) else ONE
+    if provider == "mistral_ai":
+        return _TENTH if _MISTRAL_REGION.fullmatch(host) else ONE
+    return ONE

@@ -64,11 +64,10 @@ class Meter:
         if call.consumption is not Consumption.METERED:
             return Quote(input_tokens=0, output_tokens=0, cost_nano=0, priced=True)
         cap = self._settings.assume_output_tokens if call.max_output_tokens is None else call.max_output_tokens
-        return self._dearest(call, Usage(input_tokens=input_tokens, output_tokens=cap * call.choices))
+        return self._dearest(call, input_tokens=input_tokens, output_tokens=cap * call.choices)
 
-    def _dearest(self, call: Call, usage: Usage) -> Quote:
+    def _dearest(self, call: Call, *, input_tokens: int, output_tokens: int) -> Quote:
         """Return what a usage costs when each of its tokens is of the dearest class."""
-        input_tokens, output_tokens = usage.input_tokens or 0, usage.output_tokens or 0
         rates = self._prices.dearest_rates(
             provider=call.provider,
             model=call.model,
@@ -81,7 +80,11 @@ class Meter:
         return Quote(
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            cost_nano=self._prices.dearest(provider=call.provider, usage=usage) if rates is None else rates.cost(usage),
+            cost_nano=(
+                self._prices.dearest(provider=call.provider, input_tokens=input_tokens, output_tokens=output_tokens)
+                if rates is None
+                else rates.cost(input_tokens=input_tokens, output_tokens=output_tokens)
+            ),
             priced=rates is not None,
         )
 
@@ -128,9 +131,10 @@ class Meter:
         bound = self._counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
         usage = most_usage(call, facts, input_bound=bound, output_cap=self.quote(call, input_tokens=bound).output_tokens)
         known = facts.usage is not None and facts.usage.input_tokens is not None and not call.prompt.server_tools
-        dearest = self._dearest(call, usage)
+        read, written = usage.input_tokens or 0, usage.output_tokens or 0
+        dearest = self._dearest(call, input_tokens=read, output_tokens=written)
         if dearest.cost_nano == 0 and call.provider in _ROUTERS:
-            return self._prices.dearest(provider=call.provider, usage=usage), False
+            return self._prices.dearest(provider=call.provider, input_tokens=read, output_tokens=written), False
         priced = self._priced(call, facts, usage, Source.ESTIMATED).cost_nano if known else None
         return dearest.cost_nano if priced is None else priced, dearest.priced
 

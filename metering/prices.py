@@ -14,7 +14,7 @@ from genai_prices.types import ModelInfo, StartDateConstraint
 
 from metering import bedrock_names
 from metering.fees import with_fees
-from metering.rates import Rates, Row, highest, highest_of, nano, prices_tokens, scaled, total
+from metering.rates import Rates, Row, Tariff, highest_of, prices_tokens, rounded, scaled
 from metering.settings import PriceOverride, PricingSettings
 from metering.usage import Usage
 
@@ -80,7 +80,10 @@ class _Rated:
     """The rates of a model in one minute: prices change at whole minutes (a date, an hour of the day)."""
 
     minute: int
-    found: tuple[Row, str] | None
+    row: Row
+    tariff: Tariff
+    source: str
+    """`genai-prices`, `override`, or nothing when the rates are unknown."""
 
 
 _NOTHING = _Known()
@@ -133,28 +136,36 @@ class PriceBook:
         """
         if usage.input_tokens is None and usage.output_tokens is None:
             return None
-        own = self.rates(provider=provider, model=model, at=at, service_tier=service_tier)
-        if own is None:
+        own = self._rates(provider, model, at, service_tier)
+        if not own.source:
             return None
-        row, source = own
-        dollars = total(row, usage)
+        atto = own.tariff.atto(usage)
         for other, part in usage.other_models:
-            priced = self.rates(provider=provider, model=other, at=at, service_tier=service_tier)
-            if priced is None or (part.input_tokens is None and part.output_tokens is None):
+            priced = self._rates(provider, other, at, service_tier)
+            if not priced.source or (part.input_tokens is None and part.output_tokens is None):
                 return None
-            dollars += total(priced[0], part)
-        listed = source == "genai-prices"
-        return Price(nano(dollars * mark if listed else dollars), source, self.version if listed else "config")
+            atto += priced.tariff.atto(part)
+        if own.source != "genai-prices":
+            return Price(rounded(atto), own.source, "config")
+        if mark != 1:
+            above, below = mark.as_integer_ratio()
+            atto = atto * above // below
+        return Price(rounded(atto), own.source, self.version)
 
     def rates(self, *, provider: str, model: str | None, at: datetime, service_tier: str | None = None) -> tuple[Row, str] | None:
         """Return the rates of a model at a time, and where they are from (`genai-prices` or `override`); None when they are unknown."""
+        rated = self._rates(provider, model, at, service_tier)
+        return (rated.row, rated.source) if rated.source else None
+
+    def _rates(self, provider: str, model: str | None, at: datetime, service_tier: str | None) -> _Rated:
         key, minute = (provider, model, service_tier), int(at.timestamp()) // 60
         rated = self._rated.get(key)
         if rated is None or rated.minute != minute:
             if len(self._rated) >= _MOST_REMEMBERED:
                 self._rated.clear()
-            rated = self._rated[key] = _Rated(minute, self._look_up(provider, model, at, service_tier))
-        return rated.found
+            row, source = self._look_up(provider, model, at, service_tier) or ({}, "")
+            rated = self._rated[key] = _Rated(minute, row, Tariff(row), source)
+        return rated
 
     def _look_up(self, provider: str, model: str | None, at: datetime, service_tier: str | None) -> tuple[Row, str] | None:
         known = self._find(provider, model)
@@ -185,20 +196,20 @@ class PriceBook:
         mark: Decimal = _ONE,
     ) -> Rates | None:
         """Return the most that a token of `model` can cost, whatever cache class it falls in; None for an unknown model."""
-        found = self.rates(provider=provider, model=model, at=at, service_tier=service_tier)
-        if found is None:
+        rated = self._rates(provider, model, at, service_tier)
+        if not rated.source:
             return None
-        row, source = found
-        return highest(scaled(row, mark) if source == "genai-prices" else row, input_tokens, media=media)
+        rates = rated.tariff.highest(input_tokens, media=media)
+        return rates if mark == 1 or rated.source != "genai-prices" else rates.marked(mark)
 
-    def dearest(self, *, provider: str, usage: Usage) -> int:
+    def dearest(self, *, provider: str, input_tokens: int, output_tokens: int) -> int:
         """Return nano-dollars at the dearest price known of the provider, or of all providers when it has none."""
         rates = self._dearest.get(provider)
         if rates is None:
             table = next((each for each in self._tables.providers if each.id == _TABLES.get(provider, provider)), None)
             models = table.models if table and table.models else [model for each in self._tables.providers for model in each.models]
             rates = self._dearest[provider] = highest_of(vars(model.get_prices(self._now)) for model in models)
-        return rates.cost(usage)
+        return rates.cost(input_tokens=input_tokens, output_tokens=output_tokens)
 
     def _find(self, provider: str, model: str | None) -> _Known:
         if not model:

@@ -4,6 +4,7 @@ A class of tokens without a rate of its own costs what the wider class does: cac
 an hour's cache write the cache write's; reasoning, audio and images the output's. genai-prices decides the same, in thirty times as long.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -21,26 +22,42 @@ _ZERO = Decimal(0)
 _INPUTS = ("input_mtok", "cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok")
 _OUTPUTS = ("output_mtok", "output_reasoning_mtok")
 _MEDIA_INPUTS = ("input_audio_mtok", "input_image_mtok", "input_video_mtok")
+_ATTO = 10**18
+_ATTO_PER_NANO = _ATTO // NANO
+_CLASSES: tuple[tuple[tuple[str, ...], int], ...] = (
+    (("input_mtok",), _MILLION),
+    (("cache_read_mtok", "input_mtok"), _MILLION),
+    (("cache_write_mtok", "input_mtok"), _MILLION),
+    (("cache_write_1h_mtok", "cache_write_mtok", "input_mtok"), _MILLION),
+    (("input_audio_mtok", "input_mtok"), _MILLION),
+    (("input_image_mtok", "input_mtok"), _MILLION),
+    (("output_mtok",), _MILLION),
+    (("output_audio_mtok", "output_mtok"), _MILLION),
+    (("output_image_mtok", "output_mtok"), _MILLION),
+    (("output_reasoning_mtok", "output_mtok"), _MILLION),
+    (("web_searches_kcount",), _THOUSAND),
+    (("requests_kcount",), _THOUSAND),
+)
+"""Where the rate of each class of tokens stands in a row, and for how many it is."""
 _MEDIA_OUTPUTS = ("output_audio_mtok", "output_image_mtok", "output_video_mtok")
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The most that tokens cost, in US dollars per million, and what each request costs beside them, per thousand."""
+    """The most that a token of input and of output costs, and what each request costs beside them, in atto-dollars."""
 
-    input: Decimal
-    output: Decimal
-    requests: Decimal = _ZERO
+    input: int
+    output: int
+    requests: int = 0
 
-    def cost(self, usage: Usage) -> int:
+    def cost(self, *, input_tokens: int, output_tokens: int) -> int:
         """Return nano-dollars."""
-        tokens = self.input * (usage.input_tokens or 0) + self.output * (usage.output_tokens or 0)
-        return nano(tokens / _MILLION + self.requests / _THOUSAND)
+        return rounded(self.input * input_tokens + self.output * output_tokens + self.requests)
 
-
-def nano(dollars: Decimal) -> int:
-    """Return dollars as nano-dollars, rounded half to even."""
-    return int((dollars * NANO).quantize(Decimal(1), ROUND_HALF_EVEN))
+    def marked(self, mark: Decimal) -> "Rates":
+        """Return the rates times a mark, rounded up."""
+        above, below = mark.as_integer_ratio()
+        return Rates(*(-(-rate * above // below) for rate in (self.input, self.output, self.requests)))
 
 
 def prices_tokens(row: Row) -> bool:
@@ -48,30 +65,75 @@ def prices_tokens(row: Row) -> bool:
     return row.get("input_mtok") is not None or row.get("output_mtok") is not None
 
 
-def total(row: Row, usage: Usage) -> Decimal:
-    """Return US dollars."""
-    whole, read, written, hour = shares(usage)
-    output = usage.output_tokens or 0
-    audio = min(usage.audio_input_tokens or 0, whole - read - written)
-    image = min(usage.image_input_tokens or 0, whole - read - written - audio)
-    audio_out = min(usage.audio_output_tokens or 0, output)
-    image_out = min(usage.image_output_tokens or 0, output - audio_out)
-    reasoning = min(usage.reasoning_tokens or 0, output - audio_out - image_out)
-    counts = (
-        (whole - read - written - audio - image, ("input_mtok",)),
-        (read, ("cache_read_mtok", "input_mtok")),
-        (written - hour, ("cache_write_mtok", "input_mtok")),
-        (hour, ("cache_write_1h_mtok", "cache_write_mtok", "input_mtok")),
-        (audio, ("input_audio_mtok", "input_mtok")),
-        (image, ("input_image_mtok", "input_mtok")),
-        (output - audio_out - image_out - reasoning, ("output_mtok",)),
-        (audio_out, ("output_audio_mtok", "output_mtok")),
-        (image_out, ("output_image_mtok", "output_mtok")),
-        (reasoning, ("output_reasoning_mtok", "output_mtok")),
-    )
-    tokens = sum((count * _rate(row, names, whole) for count, names in counts if count), _ZERO)
-    searches = (usage.web_searches or 0) * _rate(row, ("web_searches_kcount",), whole)
-    return tokens / _MILLION + (searches + _rate(row, ("requests_kcount",), whole)) / _THOUSAND
+class Tariff:
+    """A row, its rates as whole atto-dollars a token (10⁻¹⁸), looked up once for each tier of prompt lengths."""
+
+    __slots__ = ("_by_tier", "_highest", "_row", "_starts")
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._starts = sorted({tier.start for rate in row.values() if isinstance(rate, TieredPrices) for tier in rate.tiers})
+        self._by_tier: dict[int, tuple[int, ...]] = {}
+        self._highest: dict[tuple[int, bool], Rates] = {}
+
+    def atto(self, usage: Usage) -> int:
+        """Return what a usage costs."""
+        whole, read, written, hour = shares(usage)
+        output = usage.output_tokens or 0
+        rates = self._by_tier.get(bisect_left(self._starts, whole)) or self._look_up(whole)
+        cost = (whole - read - written) * rates[0] + output * rates[6] + rates[11]
+        if read or written:
+            cost += read * rates[1] + (written - hour) * rates[2] + hour * rates[3]
+        if usage.web_searches:
+            cost += usage.web_searches * rates[10]
+        if (
+            usage.reasoning_tokens
+            or usage.audio_input_tokens
+            or usage.audio_output_tokens
+            or usage.image_input_tokens
+            or usage.image_output_tokens
+        ):
+            cost += self._apart(usage, rates, text=whole - read - written, output=output)
+        return cost
+
+    def highest(self, input_tokens: int, *, media: bool) -> Rates:
+        """Return the most that a token costs in a prompt of this length. With `media`, sounds and pictures may be among the tokens."""
+        key = bisect_left(self._starts, input_tokens), media
+        found = self._highest.get(key)
+        if found is None:
+            found = self._highest[key] = highest(self._row, input_tokens, media=media)
+        return found
+
+    def _look_up(self, whole: int) -> tuple[int, ...]:
+        found = tuple(_atto(_rate(self._row, names, whole), per) for names, per in _CLASSES)
+        self._by_tier[bisect_left(self._starts, whole)] = found
+        return found
+
+    @staticmethod
+    def _apart(usage: Usage, rates: tuple[int, ...], *, text: int, output: int) -> int:
+        """Return what sounds, pictures and reasoning cost more, or less, than the text they were taken for."""
+        audio = min(usage.audio_input_tokens or 0, text)
+        image = min(usage.image_input_tokens or 0, text - audio)
+        audio_out = min(usage.audio_output_tokens or 0, output)
+        image_out = min(usage.image_output_tokens or 0, output - audio_out)
+        reasoning = min(usage.reasoning_tokens or 0, output - audio_out - image_out)
+        return (
+            audio * (rates[4] - rates[0])
+            + image * (rates[5] - rates[0])
+            + audio_out * (rates[7] - rates[6])
+            + image_out * (rates[8] - rates[6])
+            + reasoning * (rates[9] - rates[6])
+        )
+
+
+def _atto(rate: Decimal, per: int) -> int:
+    return int((rate * _ATTO / per).to_integral_value(ROUND_HALF_EVEN))
+
+
+def rounded(atto: int) -> int:
+    """Return atto-dollars as nano-dollars, rounded half to even."""
+    nanos, rest = divmod(atto, _ATTO_PER_NANO)
+    return nanos + (rest * 2 > _ATTO_PER_NANO or (rest * 2 == _ATTO_PER_NANO and nanos & 1))
 
 
 def shares(usage: Usage) -> tuple[int, int, int, int]:
@@ -88,9 +150,9 @@ def highest(row: Row, input_tokens: int | None, *, media: bool = False) -> Rates
     With `media`, sounds and pictures may be among the tokens.
     """
     return Rates(
-        _highest(row, _INPUTS + _MEDIA_INPUTS if media else _INPUTS, input_tokens),
-        _highest(row, _OUTPUTS + _MEDIA_OUTPUTS if media else _OUTPUTS, input_tokens),
-        _highest(row, ("requests_kcount",), input_tokens),
+        _atto(_highest(row, _INPUTS + _MEDIA_INPUTS if media else _INPUTS, input_tokens), _MILLION),
+        _atto(_highest(row, _OUTPUTS + _MEDIA_OUTPUTS if media else _OUTPUTS, input_tokens), _MILLION),
+        _atto(_highest(row, ("requests_kcount",), input_tokens), _THOUSAND),
     )
 
 
@@ -111,9 +173,9 @@ def highest_of(rows: Iterable[Row]) -> Rates:
     """Return the highest rates of many rows."""
     rates = [highest(row, None) for row in rows]
     return Rates(
-        max((each.input for each in rates), default=_ZERO),
-        max((each.output for each in rates), default=_ZERO),
-        max((each.requests for each in rates), default=_ZERO),
+        max((each.input for each in rates), default=0),
+        max((each.output for each in rates), default=0),
+        max((each.requests for each in rates), default=0),
     )
 
 

@@ -7,6 +7,9 @@ from alerting.subjects import NOBODY, shown, subject_of
 from metering.call import Call
 from storage.keyed import KeyedHash
 
+_MOST_REMEMBERED = 256
+_LONGEST_REMEMBERED = 16 << 10
+"""Characters. An agent sends the same instructions with every call; the last ones are known without hashing them again, in memory only."""
 _SHOWN = 12
 """Hex digits of a fingerprint that a message shows."""
 
@@ -17,12 +20,24 @@ class PromptDrift:
     def __init__(self, settings: PromptDriftSettings, *, key: bytes) -> None:
         self._settings = settings
         self._keyed = KeyedHash(key)
+        self._known: dict[tuple[str, ...], str] = {}
 
     def fingerprint(self, call: Call) -> str | None:
         """Return 32 hex digits for the system prompt of a call; None when it has none."""
-        if not any(call.prompt.system):
+        system = call.prompt.system
+        if (known := self._known.get(system)) is not None:
+            return known
+        if not any(system):
             return None
-        parts = [part.encode("utf-8", "surrogatepass") for part in call.prompt.system]
+        found = self._hash(system)
+        if sum(map(len, system)) <= _LONGEST_REMEMBERED:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[system] = found
+        return found
+
+    def _hash(self, system: tuple[str, ...]) -> str:
+        parts = [part.encode("utf-8", "surrogatepass") for part in system]
         framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
         return self._keyed.hex(framed)[:32]
 

@@ -1,7 +1,5 @@
 """What stands at `/metrics`."""
 
-import time
-
 from prometheus_client import CollectorRegistry, generate_latest
 
 from metering.telemetry import Telemetry
@@ -24,12 +22,14 @@ def test_calls_tokens_cost_and_failures_are_counted() -> None:
     assert 'tollwatch_hook_failures_total{hook="request"} 1.0' in text
 
 
-def test_a_call_costs_little() -> None:
-    telemetry = Telemetry(CollectorRegistry())
-    telemetry.call("openai", "allow", "completed", 0.3)
-    started = time.process_time()
+def test_durations_are_counted_in_buckets_up_to_and_with_their_bound() -> None:
+    registry = CollectorRegistry()
+    telemetry = Telemetry(registry)
 
-    for _ in range(10_000):
-        telemetry.call("openai", "allow", "completed", 0.3)
+    for seconds in (0.1, 0.2, 400):
+        telemetry.call("openai", "allow", "completed", seconds)
 
-    assert (time.process_time() - started) / 10_000 < 50e-6
+    text = generate_latest(registry).decode()
+    for bound, number in (("0.1", 1), ("0.25", 2), ("300.0", 2), ("+Inf", 3)):
+        assert f'tollwatch_call_duration_seconds_bucket{{le="{bound}",provider="openai"}} {number}.0' in text
+    assert 'tollwatch_call_duration_seconds_sum{provider="openai"} 400.3' in text
