@@ -18,6 +18,10 @@ class AlertKind(StrEnum):
     UNPRICED_MODEL = "unpriced_model"
     METER_GAP = "meter_gap"
     GATEWAY_DEGRADED = "gateway_degraded"
+    RULE_CONFLICT = "rule_conflict"
+    RULE_DORMANT = "rule_dormant"
+    RULE_HIGH_DENY_RATE = "rule_high_deny_rate"
+    RULE_HEALTH_DECLINE = "rule_health_decline"
 
 
 class Severity(StrEnum):

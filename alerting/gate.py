@@ -17,7 +17,7 @@ from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Severity, Verdict
 from alerting.fingerprint import fingerprint
 from alerting.policy import Policy
-from alerting.settings import DetectorSettings
+from alerting.settings import DetectorSettings, RuleSettings
 from alerting.subjects import NOBODY, subject_of
 from alerting.trial import STATUS, InputSize, Mode, Trial
 from alerting.watch import Watch
@@ -102,6 +102,11 @@ class Gate:
     def rates(self) -> RateLimits:
         """The rate limits, for the gate that comes after this one."""
         return self._rates
+
+    @property
+    def rules(self) -> Sequence[RuleSettings]:
+        """The rules that it was given, in the order of the config."""
+        return self._rules.settings
 
     # --- before ----------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ class Kind:
     """None: the rule's own."""
     ends: Ends
     org_type: str | None
-    entries_label: str
+    entries_label: str | None
     local_type: str | None = None
     account_type: str | None = None
     rules_type: str | None = None
@@ -114,6 +114,38 @@ _ROWS = (
         ends=Ends.CONDITION,
         org_type="security_event",
         entries_label="gateway_degraded",
+    ),
+    Kind(
+        kind=AlertKind.RULE_CONFLICT,
+        severity=Severity.HIGH,
+        ends=Ends.CONDITION,
+        org_type=None,
+        entries_label=None,
+        rules_type="conflict_detected",
+    ),
+    Kind(
+        kind=AlertKind.RULE_DORMANT,
+        severity=Severity.LOW,
+        ends=Ends.CONDITION,
+        org_type=None,
+        entries_label=None,
+        rules_type="dormant_rule",
+    ),
+    Kind(
+        kind=AlertKind.RULE_HIGH_DENY_RATE,
+        severity=Severity.MEDIUM,
+        ends=Ends.CONDITION,
+        org_type=None,
+        entries_label=None,
+        rules_type="high_deny_rate",
+    ),
+    Kind(
+        kind=AlertKind.RULE_HEALTH_DECLINE,
+        severity=Severity.MEDIUM,
+        ends=Ends.CONDITION,
+        org_type=None,
+        entries_label=None,
+        rules_type="health_decline",
     ),
 )
 

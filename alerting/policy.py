@@ -1,6 +1,6 @@
 """Which policy rule decides on a call: the highest priority that matches; among equals block beats alert beats allow."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import cast
@@ -95,6 +95,11 @@ class Rule:
         return self.tools is None or any(map(self.tools, call.tools))
 
 
+def in_order(rules: Iterable[RuleSettings]) -> list[RuleSettings]:
+    """Return the enabled rules in the order in which they decide."""
+    return sorted((rule for rule in rules if rule.enabled), key=lambda rule: (-rule.priority, _PRECEDENCE[rule.action]))
+
+
 class Policy:
     """All rules. Raises ValueError when two have one id."""
 
@@ -102,8 +107,8 @@ class Policy:
         ids = [rule.id for rule in rules]
         if twice := sorted({rule_id for rule_id in ids if ids.count(rule_id) > 1}):
             raise ValueError(f"two rules have the id {twice[0]!r}: give each its own, alerts are kept by it")
-        enabled = sorted((rule for rule in rules if rule.enabled), key=lambda rule: (-rule.priority, _PRECEDENCE[rule.action]))
-        self._rules = tuple(map(Rule, (_CANARY, *enabled)))
+        self.settings = tuple(rules)
+        self._rules = tuple(map(Rule, (_CANARY, *in_order(rules))))
         self._key = _key_of(self._rules)
         self._remembered: dict[Hashable, tuple[Rule, ...]] = {}
 

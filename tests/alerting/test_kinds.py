@@ -6,7 +6,7 @@ import pytest
 
 from alerting.finding import AlertKind, Severity, Taken
 from alerting.fingerprint import fingerprint
-from alerting.kinds import KINDS, LOCAL_TYPES, local_selections, local_severity, local_type
+from alerting.kinds import KINDS, LOCAL_TYPES, Ends, local_selections, local_severity, local_type
 
 TABLE = [
     # kind, severity, blocked, org, local, entries
@@ -28,6 +28,22 @@ def test_each_kind_is_called_as_published(name: Any, severity: Any, blocked: Any
     assert (kind.severity_of(blocked=False), kind.severity_of(blocked=True)) == (severity, blocked)
     assert (kind.org_type, kind.entries_label, kind.account_type, kind.rules_type) == (org, name, None, None)
     assert local_type(kind.kind, severity=Severity(severity), taken=Taken.ALERTED) == local
+
+
+RULES_TABLE = [
+    ("rule_conflict", "high", "conflict_detected"),
+    ("rule_dormant", "low", "dormant_rule"),
+    ("rule_high_deny_rate", "medium", "high_deny_rate"),
+    ("rule_health_decline", "medium", "health_decline"),
+]
+
+
+@pytest.mark.parametrize(("name", "severity", "published"), RULES_TABLE)
+def test_what_is_wrong_with_a_rule_is_in_the_rules_feed_alone_and_ends_with_its_condition(name: Any, severity: Any, published: Any) -> None:
+    kind = KINDS[AlertKind(name)]
+
+    assert (kind.severity, kind.rules_type, kind.ends) == (severity, published, Ends.CONDITION)
+    assert (kind.org_type, kind.entries_label, kind.local_type, kind.account_type) == (None, None, None, None)
 
 
 def test_every_kind_is_registered() -> None:
