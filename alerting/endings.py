@@ -15,8 +15,8 @@ _QUIET_KINDS = ", ".join(f"'{kind.value}'" for kind in ends_by(Ends.QUIET))
 
 _EXPIRE = f"""
 UPDATE alerts SET resolved_at = ?, resolved_by = ?, resolution = ?, updated_at = ?
-WHERE resolved_at IS NULL AND kind NOT IN ({_CONDITION_KINDS})
-  AND ((expires_at IS NULL AND last_seen_at <= ?) OR expires_at <= ?)
+WHERE resolved_at IS NULL
+  AND ((expires_at IS NULL AND last_seen_at <= ? AND kind NOT IN ({_CONDITION_KINDS})) OR expires_at <= ?)
 RETURNING seq
 """  # noqa: S608  # only constants of this module are put together
 

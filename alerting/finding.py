@@ -15,6 +15,8 @@ class AlertKind(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     RATE_LIMIT_HIT = "rate_limit_hit"
     POLICY_VIOLATION = "policy_violation"
+    USER_LOCKED_OUT = "user_locked_out"
+    CLIENT_CERT_REVOKED = "client_cert_revoked"
     UNPRICED_MODEL = "unpriced_model"
     METER_GAP = "meter_gap"
     GATEWAY_DEGRADED = "gateway_degraded"
@@ -100,6 +102,9 @@ class Refusal(StrEnum):
     POLICY = "policy"  # 403
     PROMPT_SIZE = "prompt_size"  # 403
     PROMPT_DRIFT = "prompt_drift"  # 403
+    LOCKED_OUT = "locked_out"  # 403
+    LAST_DAY = "last_day"  # 403
+    CERTIFICATE = "certificate"  # 403: the client's certificate is missing, not ours, over or revoked
     BUDGET = "budget"  # 402
     RATE_LIMIT = "rate_limit"  # 429, Retry-After
     UNKNOWN_FORMAT = "unknown_format"  # 403

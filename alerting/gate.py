@@ -1,6 +1,7 @@
 """Judging before a call is sent: rules, size, drift, rates, budgets; and the settling after it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -16,6 +17,7 @@ from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Severity, Verdict
 from alerting.fingerprint import fingerprint
+from alerting.people import People
 from alerting.policy import Policy
 from alerting.settings import DetectorSettings, RuleSettings
 from alerting.subjects import NOBODY, subject_of
@@ -71,6 +73,7 @@ class Gate:
         learner: Learner | None = None,
         gap_share: float = 0.05,
         upstream_limits: UpstreamLimits | None = None,
+        people: People | None = None,
     ) -> None:
         self._enforces = mode == "enforce"
         self._rules = rules
@@ -85,6 +88,7 @@ class Gate:
         self._unknown_formats = unknown_formats
         self._now = now
         self._learner = learner
+        self._people = people
         self._watch = Watch(
             book=book,
             now=now,
@@ -113,6 +117,11 @@ class Gate:
     async def admit(self, call: Call) -> Verdict:
         """Decide on a call. Its intent, or its refusal with the alert, is durable when this returns. Raises StoreError."""
         trial = self._trial(call)
+        if self._people is not None and (found := self._people.check(call, at=trial.at)):
+            for finding, refusal in found:
+                trial.hear(finding, refusal)
+            if trial.refused:
+                return await self._refuse(trial)
         for check in (self._policy, self._format, self._size, self._drift, self._rate):
             await check(trial)
             if trial.refused:
@@ -186,6 +195,8 @@ class Gate:
             return await self._refuse(trial)
         if not self._enforces:
             await self._observe_budgets(trial, answer)
+            if self._people is not None and trial.occurrences:
+                trial.occurrences.extend(self._people.observed(call, trial.occurrences, at=trial.at))
         self._book.enqueue(trial.occurrences)
         return trial.verdict
 
@@ -228,15 +239,19 @@ class Gate:
                 trial.hear(budgets_detector.too_small(trial.call, before, needed=needed[name]), Refusal.BUDGET)
 
     async def _refuse(self, trial: Trial) -> Verdict:
-        """Record a refused call and its alerts in one transaction."""
+        """Record a refused call, its alerts and the lock that it may bring in one transaction."""
         verdict = trial.verdict
         occurrences: Sequence[Occurrence] = tuple(trial.occurrences)
+        locking = self._people.locking(trial.call, occurrences, at=trial.at) if self._people else nullcontext()
+        with locking as lock:
 
-        def alerts() -> Work[None]:
-            yield from self._book.work(occurrences)
+            def alerts() -> Work[None]:
+                yield from self._book.work(occurrences)
+                if lock is not None:
+                    yield from lock()
 
-        status = STATUS[verdict.refusal or Refusal.POLICY]
-        await self._ledger.refuse(trial.call, rule_id=verdict.rule_id, status=status, more=alerts)
+            status = STATUS[verdict.refusal or Refusal.POLICY]
+            await self._ledger.refuse(trial.call, rule_id=verdict.rule_id, status=status, more=alerts)
         return verdict
 
     # --- after -----------------------------------------------------------------------------------------------------------

@@ -95,6 +95,20 @@ _ROWS = (
         entries_label="policy_violation",
     ),
     Kind(
+        kind=AlertKind.USER_LOCKED_OUT,
+        severity=Severity.CRITICAL,
+        ends=Ends.CONDITION,
+        org_type="security_event",
+        entries_label="user_locked_out",
+    ),
+    Kind(
+        kind=AlertKind.CLIENT_CERT_REVOKED,
+        severity=Severity.CRITICAL,
+        ends=Ends.QUIET,
+        org_type="security_event",
+        entries_label="client_cert_revoked",
+    ),
+    Kind(
         kind=AlertKind.UNPRICED_MODEL,
         severity=Severity.MEDIUM,
         ends=Ends.QUIET,

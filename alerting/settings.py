@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from alerting.finding import Action, Severity
-from metering.settings import Patterns, Scope, Section
+from metering.settings import Patterns, Scope, Section, TimeZone
 from metering.units import Span
 
 
@@ -86,12 +86,38 @@ class RateLimitSettings(Section):
         return self
 
 
+class LockoutSettings(Section):
+    """Callers who break critical rules again and again are refused until a person releases them."""
+
+    after: int | None = Field(default=None, ge=1, le=1000)
+    """So many refusals by findings of severity critical lock the caller out; null: only the command does."""
+    within: Span = timedelta(minutes=10)
+
+    @field_validator("within")
+    @classmethod
+    def _lasts(cls, value: timedelta) -> timedelta:
+        if value <= timedelta(0):
+            msg = "`within` must be longer than nothing, for example 10m"
+            raise ValueError(msg)
+        return value
+
+
+class LastDaySettings(Section):
+    """Calls of users whose `last_day` is over."""
+
+    action: Literal[Action.ALERT, Action.BLOCK] = Action.BLOCK
+    timezone: TimeZone = "UTC"
+    """Where the day ends."""
+
+
 class DetectorSettings(Section):
     """The `detectors` section."""
 
     prompt_drift: PromptDriftSettings = PromptDriftSettings()
     prompt_size: PromptSizeSettings = PromptSizeSettings()
     rate_limits: tuple[RateLimitSettings, ...] = ()
+    lockout: LockoutSettings = LockoutSettings()
+    last_day: LastDaySettings = LastDaySettings()
 
 
 class AlertingSettings(Section):

@@ -19,6 +19,9 @@ STATUS = {
     Refusal.BUDGET: 402,
     Refusal.RATE_LIMIT: 429,
     Refusal.UNKNOWN_FORMAT: 403,
+    Refusal.LOCKED_OUT: 403,
+    Refusal.LAST_DAY: 403,
+    Refusal.CERTIFICATE: 403,
     Refusal.UNREADABLE: 400,
     Refusal.TOO_LARGE: 413,
     Refusal.UNSUPPORTED_ENCODING: 415,
@@ -67,7 +70,7 @@ class Refused:
 class Trial:
     """One call before the gate. Findings gather; the first one that blocks in this mode ends it."""
 
-    __slots__ = ("_at", "_enforces", "call", "occurrences", "refused", "rule_id", "size")
+    __slots__ = ("_enforces", "at", "call", "occurrences", "refused", "rule_id", "size")
 
     def __init__(self, call: Call, size: InputSize, *, enforces: bool, at: datetime) -> None:
         self.call = call
@@ -76,7 +79,7 @@ class Trial:
         self.refused: Refused | None = None
         self.rule_id: str | None = None
         self._enforces = enforces
-        self._at = at
+        self.at = at
 
     def hear(self, finding: Finding, refusal: Refusal) -> None:
         """Take a finding in; where it blocks, the call is refused, or in monitor mode said to be."""
@@ -86,7 +89,7 @@ class Trial:
             self.refused = self.refused or Refused(refusal, finding)
         elif finding.action is Action.BLOCK:
             taken, finding = Taken.OBSERVED, _as_observed(finding)
-        self.occurrences.append(Occurrence(finding=finding, taken=taken, at=self._at, call_id=self.call.id))
+        self.occurrences.append(Occurrence(finding=finding, taken=taken, at=self.at, call_id=self.call.id))
 
     def hear_all(self, findings: Iterable[Finding], refusal: Refusal) -> None:
         """Take several findings in; the blocking one that lasts longest speaks for the refusal."""

@@ -50,6 +50,8 @@ class Caller:
     service: str | None = None
     agent: str | None = None
     key_id: str | None = None
+    certificate: str | None = None
+    """The serial number of the client certificate that the connection was made with, revoked or not."""
 
 
 type MediumKind = Literal["image", "audio", "video", "document"]

@@ -2,10 +2,10 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metering.units import BudgetLimit
 
@@ -15,6 +15,18 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+def _known_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        msg = f"{value!r} is not a time zone: write an IANA name such as 'Europe/Berlin'"
+        raise ValueError(msg) from error
+    return value
+
+
+type TimeZone = Annotated[str, AfterValidator(_known_zone)]
+"""The IANA name of a time zone."""
 
 type Patterns = str | tuple[str, ...]
 """One glob or several (any may match)."""
@@ -45,19 +57,9 @@ class BudgetSettings(Section):
     scope: Scope = Scope()
     limit: BudgetLimit
     period: Literal["hour", "day", "week", "month"] = "day"
-    timezone: str = "UTC"
+    timezone: TimeZone = "UTC"
     warn_at: tuple[float, ...] = (0.8,)
     on_exceed: Literal["alert", "block"] = "block"
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            msg = f"{value!r} is not a time zone: write an IANA name such as 'Europe/Berlin'"
-            raise ValueError(msg) from error
-        return value
 
     @field_validator("warn_at")
     @classmethod
@@ -118,7 +120,7 @@ class MeteringSettings(Section):
 class UserSettings(Section):
     """One person."""
 
-    name: str
+    name: str = Field(min_length=1, max_length=200)
     department: str | None = None
     last_day: date | None = None
 

@@ -32,10 +32,15 @@ class Identity:
         key_hasher: KeyHasher,
     ) -> None:
         self._sources = [(source, source.header.lower().encode() if source.header else b"") for source in sources]
-        self._departments = {user.name: user.department for user in users}
+        self._departments: dict[str, str | None] = {}
+        self.follow(users)
         self._services = services
         self._hash = key_hasher
         self._private = frozenset({PROXY_AUTHORIZATION, *(header for _, header in self._sources if header)})
+
+    def follow(self, users: Sequence[UserSettings]) -> None:
+        """Take the departments of these users from now on."""
+        self._departments = {user.name: user.department for user in users}
 
     def caller(self, raw: RawRequest) -> Caller:
         """Return who calls: the first source that knows a field sets it; the department of a known user comes from `users`."""

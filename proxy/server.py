@@ -73,6 +73,7 @@ class ProxyServer:
         self._other_ports = own_ports
         targets = Targets(self._own_ports)
         who = Identity(identity, users=users, services=services, key_hasher=key_hasher)
+        self._identity = who
         self.calls = Calls(gate=gate, identity=who, now=now, telemetry=telemetry, record=record)
         self._dialing = Dialing(
             resolve=settings.resolve, intercept_hosts=settings.intercept_hosts, upstream_proxy=settings.upstream_proxy, targets=targets
@@ -185,6 +186,10 @@ class ProxyServer:
             async with asyncio.timeout(_END_OF_CONNECTIONS.total_seconds()):
                 while self._proxyserver.connections:  # noqa: ASYNC110  # there is no event to wait for
                     await asyncio.sleep(0.005)
+
+    def follow(self, users: Sequence[UserSettings]) -> None:
+        """Take over the departments of these users."""
+        self._identity.follow(users)
 
     async def canary(self) -> None:
         """Send a call that must be blocked through the forward door. Raises CanaryFailed when it is not, or when it tried to leave."""

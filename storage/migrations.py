@@ -219,4 +219,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (provider, model)
         )""",
     ),
+    (
+        # Who is, or was, locked out. `field` says by what the caller is known: user or key_id.
+        """CREATE TABLE lockouts (
+            field TEXT NOT NULL,
+            name TEXT NOT NULL,
+            locked_at BIGINT NOT NULL,
+            locked_by TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            released_at BIGINT,
+            released_by TEXT,
+            PRIMARY KEY (field, name)
+        )""",
+    ),
 )

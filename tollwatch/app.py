@@ -15,6 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
+from alerting.lockout import Lockouts
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -49,6 +50,7 @@ from tollwatch.first_start import Installation, SetupCodeFile, first_start
 from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
 from tollwatch.log import JoinedWrites, call_lines
+from tollwatch.people import people_commands
 from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
 from tollwatch.store import now
@@ -135,7 +137,18 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         keep_prices(prices, config.data_dir / PRICES_FOLDER, now())
         meter = Meter(prices, counter, config.metering)
         meter.remember(await ledger.jobs(limit=KEPT))
-        parts = Parts(database=database, ledger=ledger, meter=meter, counter=counter, book=book, key=installation.key, learner=learner)
+        lockouts = Lockouts(database, book, now=now)
+        await lockouts.load(within=config.detectors.lockout.within)
+        parts = Parts(
+            database=database,
+            ledger=ledger,
+            meter=meter,
+            counter=counter,
+            book=book,
+            key=installation.key,
+            learner=learner,
+            lockouts=lockouts,
+        )
         judge.swap(build_gate(config, parts))
         judge.on_health(None)  # ends an alert that an earlier run left
         judge.gate.orphaned(recovered)
@@ -185,8 +198,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         state.canary_held = True
 
         # What runs beside.
-        reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state)
-        control = ControlServer(socket_path(config.data_dir), Commands(tokens=access.tokens, alerts=book, reload=reloader))
+        reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, follow=lambda new: proxy.follow(new.users))
+        commands = Commands(tokens=access.tokens, alerts=book, reload=reloader, more=people_commands(lockouts))
+        control = ControlServer(socket_path(config.data_dir), commands)
         stack.push_async_callback(control.stop)
         await control.start()
         supervisor = await stack.enter_async_context(Supervisor())

@@ -110,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
     _tokens(group("token", "API tokens"), add)
     _alerts(group("alerts", "what is wrong"), add)
+    _users(group("users", "the people who call, and who is locked out"), add)
     _ledger(commands, group("calls", "the ledger, one row a call"), add)
     _prices(group("prices", "what tokens cost"), add)
     store = group("db", "the database")
@@ -195,6 +196,16 @@ def _alerts(alerts: Group, add: Add) -> None:
         one.add_argument("id", help="alert_12, or its UUID")
         if name == "resolve":
             one.add_argument("--note", default=None)
+
+
+def _users(users: Group, add: Add) -> None:
+    add(users, "ls", "users:ls", "list the users of the config and everybody who is locked out", reads=True)
+    lock = add(users, "lock", "users:lock", "refuse all calls of a user until somebody unlocks")
+    lock.add_argument("--reason", default="locked by command", help="shown to the user and in the alert")
+    unlock = add(users, "unlock", "users:unlock", "let a user call again")
+    for one in (lock, unlock):
+        one.add_argument("name", help="the user's name as `tollwatch calls ls` shows it")
+        one.add_argument("--key", action="store_true", help="the name is a provider key's fingerprint: key_id in `tollwatch calls show`")
 
 
 def _environment(made: argparse.ArgumentParser, *, executes: bool) -> None:

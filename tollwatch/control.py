@@ -8,7 +8,7 @@ import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,6 +24,10 @@ _LONGEST_PATH: Final = 100
 """Of a socket: 108 bytes on Linux, 104 on macOS, the ending zero included."""
 _LONGEST_LINE: Final = 64 * 1024
 _SECONDS: Final = 10.0
+
+
+type Command = Callable[[Mapping[str, Any]], Awaitable[Any]]
+"""Carries out what it is given. A ValueError becomes the command's error."""
 
 
 class ControlError(Exception):
@@ -45,16 +49,19 @@ class Commands:
     tokens: Tokens
     alerts: AlertBook
     reload: Reload | None = None
+    more: Mapping[str, Command] = field(default_factory=dict[str, Command])
+    """The commands of other parts."""
 
     async def answer(self, name: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
         """Carry out one command. Raises ControlError."""
-        known: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
+        known: dict[str, Command] = {
             "token.create": self._create_token,
             "token.revoke": self._revoke_token,
             "alerts.acknowledge": self._acknowledge,
             "alerts.resolve": self._resolve,
             "alerts.dismiss": self._dismiss,
             "reload": self._reload,
+            **self.more,
         }
         if name not in known:
             raise ControlError(f"The running gateway does not know the command {name!r}; is it of another version?")

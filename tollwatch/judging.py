@@ -1,6 +1,6 @@
 """The gate that the config asks for, and the one that is in force."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,6 +11,8 @@ from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Refusal, Verdict
 from alerting.gate import Detectors, Gate
+from alerting.lockout import Lockouts
+from alerting.people import People
 from alerting.policy import Policy
 from metering.budgets import BudgetBook
 from metering.call import Call, Reply
@@ -41,6 +43,9 @@ class Parts:
     """The installation's own, for the fingerprints of prompts."""
     learner: Learner | None = None
     upstream_limits: UpstreamLimits = field(default_factory=UpstreamLimits)
+    lockouts: Lockouts | None = None
+    revoked: Container[str] = frozenset[str]()
+    """The serial numbers of revoked client certificates, as they are now."""
 
 
 def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> Gate:
@@ -64,6 +69,19 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
         learner=parts.learner,
         gap_share=config.metering.gap_share,
         upstream_limits=parts.upstream_limits,
+        people=_people(config, parts),
+    )
+
+
+def _people(config: Config, parts: Parts) -> People | None:
+    if parts.lockouts is None:
+        return None
+    return People(
+        parts.lockouts,
+        users=config.users,
+        lockout=config.detectors.lockout,
+        last_day=config.detectors.last_day,
+        revoked=parts.revoked,
     )
 
 

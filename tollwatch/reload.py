@@ -13,7 +13,7 @@ from tollwatch.rawconfig import ConfigError
 
 _log = structlog.get_logger(__name__)
 
-SWAPPED = ("mode", "rules", "detectors", "budgets")
+SWAPPED = ("mode", "rules", "detectors", "budgets", "users")
 """The sections that a running gateway takes over."""
 
 
@@ -26,12 +26,23 @@ class Shown(Protocol):
 class Reloader:
     """Validates, then swaps the gate; a section that needs a restart makes it refuse the whole."""
 
-    def __init__(self, config: Config, *, parts: Parts, judge: Judge, reread: Callable[[], Config], state: Shown) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        parts: Parts,
+        judge: Judge,
+        reread: Callable[[], Config],
+        state: Shown,
+        follow: Callable[[Config], None] = lambda _config: None,
+    ) -> None:
         self._config = config
         self._parts = parts
         self._judge = judge
         self._reread = reread
         self._state = state
+        self._follow = follow
+        """Takes over what others than the gate know of the config."""
 
     async def __call__(self) -> list[str]:
         """Swap and say what changed. Raises ValueError, with everything as it was, when the config cannot be taken over."""
@@ -48,6 +59,7 @@ class Reloader:
             return ["nothing changed"]
         self._parts.ledger.follow(BudgetBook(config.budgets).all)
         self._judge.swap(gate)
+        self._follow(config)
         self._config = config
         self._state.mode = config.mode
         _log.info("config_reloaded", sections=changed)

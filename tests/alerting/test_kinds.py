@@ -15,6 +15,8 @@ TABLE = [
     ("budget_warning", "medium", "medium", None, "budget_warning"),
     ("budget_exceeded", "high", "high", "budget_exceeded", "budget_exceeded"),
     ("rate_limit_hit", "medium", "medium", "policy_violation", "rate_limit_hit"),
+    ("user_locked_out", "critical", "critical", "security_event", None),
+    ("client_cert_revoked", "critical", "critical", "security_event", None),
     ("unpriced_model", "medium", "medium", "anomaly_detected", None),
     ("meter_gap", "medium", "medium", "anomaly_detected", None),
     ("gateway_degraded", "high", "high", "security_event", None),

@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from alerting.book import AlertBook
+from alerting.lockout import Lockouts
 from api.tokens import Tokens
 from storage.database import StoreError
 from storage.lock import GatewayLock, LockHeld
@@ -14,6 +15,7 @@ from tollwatch.config import Config, load_config
 from tollwatch.control import Commands, ControlError, ask, socket_path
 from tollwatch.exits import CommandError
 from tollwatch.first_start import FirstStartError, first_start
+from tollwatch.people import people_commands
 from tollwatch.store import now
 
 
@@ -40,6 +42,8 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
         database = await SqliteDatabase.open(config.database_path, durability=config.storage.durability)
         try:
             book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
-            return await Commands(tokens=Tokens(database, now=now), alerts=book).answer(command, given)
+            lockouts = Lockouts(database, book, now=now)
+            await lockouts.load(within=config.detectors.lockout.within)
+            return await Commands(tokens=Tokens(database, now=now), alerts=book, more=people_commands(lockouts)).answer(command, given)
         finally:
             await database.close()
