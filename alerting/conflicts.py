@@ -9,7 +9,7 @@ from alerting.globs import UndecidedError
 from alerting.kinds import KINDS
 from alerting.overlap import Example, Shown, an_example
 from alerting.policy import in_order
-from alerting.settings import RuleSettings
+from alerting.rule_settings import RuleSettings
 
 OPPOSITE, SHADOWED = "opposite_actions", "shadowed"
 _OPPOSITE = frozenset({Action.ALLOW, Action.BLOCK})

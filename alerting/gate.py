@@ -1,12 +1,12 @@
 """Judging before a call is sent: rules, size, drift, rates, budgets; and the settling after it."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from alerting import policy
 from alerting.baseline import Baselines
 from alerting.book import AlertBook
 from alerting.detectors import budget as budgets_detector
@@ -18,10 +18,15 @@ from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Severity, Verdict
 from alerting.fingerprint import fingerprint
 from alerting.people import People
-from alerting.policy import Policy
-from alerting.settings import DetectorSettings, RuleSettings
+from alerting.policy import Decision, Policy
+from alerting.rule import Unknown
+from alerting.rule_counts import RuleCounts
+from alerting.rule_settings import RuleSettings
+from alerting.settings import DetectorSettings
 from alerting.subjects import NOBODY, subject_of
+from alerting.texts import IN_THREAD_FROM, Scan
 from alerting.trial import STATUS, InputSize, Mode, Trial
+from alerting.violation import violation
 from alerting.watch import Watch
 from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
@@ -60,6 +65,7 @@ class Gate:
         *,
         mode: Mode,
         rules: Policy,
+        rule_counts: RuleCounts,
         detectors: Detectors,
         rates: RateLimits,
         budgets: BudgetBook,
@@ -77,6 +83,7 @@ class Gate:
     ) -> None:
         self._enforces = mode == "enforce"
         self._rules = rules
+        self._rule_counts = rule_counts
         self._detectors = detectors
         self._rates = rates
         self._budgets = budgets
@@ -138,14 +145,29 @@ class Gate:
         return Trial(call, InputSize(call, self._counter), enforces=self._enforces, at=self._now())
 
     async def _policy(self, trial: Trial) -> None:
-        decision = self._rules.decide(trial.call, tokens=trial.size.best)
-        if decision.depends_on_tokens and trial.size.exact is None:
-            decision = self._rules.decide(trial.call, tokens=await trial.size.count())
+        decision, scan = self._rules.decide(trial.call, tokens=trial.size.best, exact=trial.size.exact is not None), None
+        if decision.unknown is not None:
+            decision, scan = await self._found_out(trial, decision)
+        if decision.tally is not None:
+            self._rule_counts.add(decision.tally, decision.position, trial.call.started_at)
         if decision.rule is None:
             return
         trial.rule_id = decision.rule.id
         if decision.action is not Action.ALLOW:
-            trial.hear(policy.violation(trial.call, decision.rule, tokens=trial.size.best), Refusal.POLICY)
+            trial.hear(violation(trial.call, decision.rule, tokens=trial.size.best, scan=scan), Refusal.POLICY)
+
+    async def _found_out(self, trial: Trial, decision: Decision) -> tuple[Decision, Scan | None]:
+        """Find out what the rules must know of a prompt, one thing after the other, and only what can change the decision."""
+        rules, scan = self._rules, None
+        while decision.unknown is not None:
+            if decision.unknown is Unknown.TOKENS:
+                await trial.size.count()
+            elif rules.scanner is not None:
+                prompt = trial.call.prompt
+                long = prompt.chars + len(prompt.tools) >= IN_THREAD_FROM
+                scan = await asyncio.to_thread(rules.scanner.scan, prompt) if long else rules.scanner.scan(prompt)
+            decision = rules.decide(trial.call, tokens=trial.size.best, exact=trial.size.exact is not None, scan=scan)
+        return decision, scan
 
     async def _format(self, trial: Trial) -> None:
         call = trial.call
@@ -282,6 +304,10 @@ class Gate:
     def on_settled(self, settled: Sequence[Settled]) -> None:
         """Judge what durable settlements did to budgets: the ledger's callback."""
         self._watch.moved(settled)
+
+    def follow(self, rules: Policy) -> None:
+        """Judge new calls by these rules."""
+        self._rules = rules
 
     # --- around ----------------------------------------------------------------------------------------------------------
 

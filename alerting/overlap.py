@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import cast
 
 from alerting.globs import UndecidedError, common_text
-from alerting.settings import Match, Not
+from alerting.rule_settings import Match, Not
 from metering.call import Endpoint
 from metering.scope import compile_patterns
 from metering.settings import Patterns
@@ -51,7 +51,7 @@ def an_example(wanted: Sequence[Match], unwanted: Sequence[Match] = ()) -> Examp
 def _fields(match: Match) -> Iterator[tuple[str, Said]]:
     for field in Match.model_fields:
         said = getattr(match, field)
-        if said is not None:
+        if said is not None and field != "timezone":  # it only says what the hours and days mean
             yield field, said
 
 
@@ -83,12 +83,12 @@ def _value(field: str, claims: tuple[Claim, ...]) -> _Value | None:
     """Return a value of the field that meets all claims; None: there is none."""
     if field == "min_input_tokens":
         return _size(claims)
-    if field == "tools":
+    if field == "tools" and not any(isinstance(claim.said, Not) for claim in claims):
         return _tools(claims)
     if field == "endpoint":
         return next((_Value(endpoint.value) for endpoint in Endpoint if all(_holds(claim, endpoint.value) for claim in claims)), None)
     if field not in _TEXTS and field not in _MAYBE_TEXTS:
-        raise NotImplementedError(f"the field {field!r} of a match has no way to be decided")
+        raise UndecidedError(f"rules are not held against each other by {field}")
     return _text(claims) or (_Value(None) if field in _MAYBE_TEXTS and all(_holds(claim, None) for claim in claims) else None)
 
 

@@ -1,38 +1,26 @@
 """Which policy rule decides on a call: the highest priority that matches; among equals block beats alert beats allow."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import cast
 
-from alerting.finding import Action, AlertKind, Finding, Severity
-from alerting.settings import Match, Not, RuleSettings
-from alerting.subjects import NOBODY, shown, subject_of
+from alerting.finding import Action, Severity
+from alerting.rule import NAMED, READ, Rule, Test, Unknown, Value
+from alerting.rule_counts import Tally
+from alerting.rule_settings import Match, RuleSettings, listed
+from alerting.texts import Scan, Scanner
 from metering.call import Call
 from metering.providers.catalog import CANARY_HOST
-from metering.scope import compile_patterns
-from metering.settings import Patterns
 
-CANARY_RULE_ID = "tollwatch:canary"
-
-_FIELDS = {
-    "provider": "provider",
-    "model": "model",
-    "operation": "operation",
-    "endpoint": "endpoint",
-    "host": "host",
-    "path": "path",
-    "service": "service",
-    "user": "caller.user",
-    "department": "caller.department",
-    "agent": "caller.agent",
-    "key_id": "caller.key_id",
-}
-"""Field of a match → where a call keeps it."""
+RESERVED = "tollwatch:"
+"""What the ids of the gateway's own rules begin with."""
+CANARY_RULE_ID = f"{RESERVED}canary"
 
 _PRECEDENCE = {Action.BLOCK: 0, Action.ALERT: 1, Action.ALLOW: 2}
 _REMEMBERED = 4_096
-"""Combinations of caller, model and path whose candidates are remembered."""
+"""Combinations of caller, model and path whose candidates are remembered; and values of each field."""
+_CALLER = frozenset({"user", "department", "agent", "key_id"})
 
 _CANARY = RuleSettings(
     id=CANARY_RULE_ID,
@@ -48,8 +36,12 @@ class Decision:
     """What the rules say of a call. Without a rule, no rule is about it and it is allowed."""
 
     rule: RuleSettings | None = None
-    depends_on_tokens: bool = False
-    """The rule asks for a size: with a smaller count another may decide."""
+    unknown: Unknown | None = None
+    """What must be known before there is a decision; ask again then."""
+    position: int = 0
+    """The place of the rule in the order of rules; behind the last one when no rule decided."""
+    tally: Tally | None = None
+    """Where the decision is to be counted; None where no rule has the call in its scope."""
 
     @property
     def action(self) -> Action:
@@ -59,40 +51,46 @@ class Decision:
     @property
     def reason(self) -> str:
         """Why, in one sentence."""
+        if self.unknown is not None:
+            return f"It depends on the {self.unknown.value} of the prompt."
         if self.rule is None:
             return "No policy rule is about this call."
         return f"Rule {self.rule.id} ({self.rule.title}) says {self.rule.action.value}."
 
 
-class Rule:
-    """One rule, its globs compiled."""
+class _Entry:
+    """The rules that may decide on calls of some names, in order, and what each of them says."""
 
-    __slots__ = ("_static", "settings", "tools")
+    __slots__ = ("candidates", "otherwise", "sure")
 
-    def __init__(self, settings: RuleSettings) -> None:
-        self.settings = settings
-        self.tools = compile_patterns(settings.match.tools) if settings.match.tools is not None else None
-        self._static = [
-            (attrgetter(path), _test(patterns))
-            for name, path in _FIELDS.items()
-            if (patterns := cast("Patterns | Not | None", getattr(settings.match, name))) is not None
-        ]
+    def __init__(self, candidates: Sequence[Rule], tally: Tally | None, *, end: int) -> None:
+        self.candidates = [(rule, Decision(rule.settings, position=rule.position, tally=tally)) for rule in candidates]
+        self.otherwise = Decision(position=end, tally=tally)
+        first = self.candidates[0] if self.candidates else None
+        self.sure = self.otherwise if first is None else first[1] if first[0].is_static else None
+        """The decision where names alone tell it."""
 
-    def may_match(self, call: Call) -> bool:
-        """Whether all matches but its tools and its size hold: what can be remembered."""
-        return all(test(read(call)) for read, test in self._static)
 
-    @property
-    def is_static(self) -> bool:
-        """Whether nothing else is to be tested."""
-        return self.tools is None and self.settings.match.min_input_tokens is None
+class _Field:
+    """The tests of all rules on one field: a value is tested once, and then known as the set (a bit each) of rules for which it holds."""
 
-    def matches(self, call: Call, *, tokens: int) -> bool:
-        """Whether its tools and its size hold too."""
-        least = self.settings.match.min_input_tokens
-        if least is not None and tokens < least:
-            return False
-        return self.tools is None or any(map(self.tools, call.tools))
+    __slots__ = ("_known", "_tests", "_untested", "out_of_scope", "read")
+
+    def __init__(self, name: str, rules: Sequence[Rule], everything: int) -> None:
+        self.read = READ[name]
+        self._tests: list[tuple[int, Test]] = [(1 << rule.position, rule.tests[name]) for rule in rules if name in rule.tests]
+        self._untested = everything & ~sum(bit for bit, _test in self._tests)
+        self.out_of_scope = everything & ~sum(1 << rule.position for rule in rules if name in rule.scope)
+        self._known: dict[Value, int] = {}
+
+    def holds(self, value: Value) -> int:
+        """Return the rules whose test of this field a value passes, those without one included."""
+        found = self._known.get(value)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            found = self._known[value] = self._untested | sum(bit for bit, test in self._tests if test(value))
+        return found
 
 
 def in_order(rules: Iterable[RuleSettings]) -> list[RuleSettings]:
@@ -101,83 +99,91 @@ def in_order(rules: Iterable[RuleSettings]) -> list[RuleSettings]:
 
 
 class Policy:
-    """All rules. Raises ValueError when two have one id."""
+    """All rules, in the order in which they are asked. Raises ValueError when two have one id.
+
+    The order: priority, highest first; then block before alert before allow; then the order in which they were given.
+    """
 
     def __init__(self, rules: Sequence[RuleSettings]) -> None:
-        ids = [rule.id for rule in rules]
-        if twice := sorted({rule_id for rule_id in ids if ids.count(rule_id) > 1}):
-            raise ValueError(f"two rules have the id {twice[0]!r}: give each its own, alerts are kept by it")
+        for rule_id, number in Counter(rule.id for rule in rules).items():
+            if number > 1:
+                raise ValueError(f"two rules have the id {rule_id!r}: give each its own, alerts are kept by it")
+            if rule_id.startswith(RESERVED):
+                raise ValueError(f"the id {rule_id!r} begins with {RESERVED!r}, which the gateway's own rules do: choose another")
         self.settings = tuple(rules)
-        self._rules = tuple(map(Rule, (_CANARY, *in_order(rules))))
-        self._key = _key_of(self._rules)
-        self._remembered: dict[Hashable, tuple[Rule, ...]] = {}
+        self.rules = tuple(Rule(rule, position=position) for position, rule in enumerate((_CANARY, *in_order(rules))))
+        """Those that are enabled, the gateway's own canary first."""
+        self.scanner = _scanner(self.rules)
+        """Looks prompts through for what the rules ask of their text; None when none does."""
+        everything = (1 << len(self.rules)) - 1
+        used = [name for name in NAMED if any(name in rule.tests for rule in self.rules)]
+        self._everything = everything
+        self._fields = [_Field(name, self.rules, everything) for name in used]
+        self._key = _key_of(used)
+        self._remembered: dict[Hashable, _Entry] = {}
+        self._entries: dict[tuple[int, int], _Entry] = {}
+        self._tallies: dict[int, Tally | None] = {}
 
-    def decide(self, call: Call, *, tokens: int) -> Decision:
-        """Return the decision on a call whose prompt has `tokens` tokens.
+    def decide(self, call: Call, *, tokens: int, exact: bool = False, scan: Scan | None = None) -> Decision:
+        """Return the decision on a call whose prompt has `tokens` tokens, an upper bound unless it is `exact`.
 
-        `tokens` may be an upper bound: the decision is final unless it `depends_on_tokens`, and then needs the exact count.
+        It is final unless something is `unknown`: then that must be found out, and asked again.
         """
-        for rule in self._candidates(call):
-            if rule.is_static or rule.matches(call, tokens=tokens):
-                return Decision(rule.settings, rule.settings.match.min_input_tokens is not None)
-        return Decision()
+        entry = self._remembered.get(key := self._key(call))
+        if entry is None:
+            entry = self._remember(key, call)
+        if entry.sure is not None:
+            return entry.sure
+        for rule, decision in entry.candidates:
+            held = rule.is_static or rule.matches(call, tokens=tokens, exact=exact, scan=scan)
+            if held is True:
+                return decision
+            if held is not False:
+                return Decision(unknown=held)
+        return entry.otherwise
 
-    def _candidates(self, call: Call) -> tuple[Rule, ...]:
-        key = self._key(call)
-        found = self._remembered.get(key)
-        if found is None:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            found = self._remembered[key] = tuple(self._collect(call))
-        return found
+    def _remember(self, key: Hashable, call: Call) -> _Entry:
+        for memory in (self._remembered, self._entries, self._tallies):
+            if len(memory) >= _REMEMBERED:
+                memory.clear()
+        matching = scoped = self._everything
+        for field in self._fields:
+            holds = field.holds(field.read(call))
+            matching &= holds
+            scoped &= holds | field.out_of_scope
+        entry = self._entries.get((matching, scoped))
+        if entry is None:
+            entry = self._entries[matching, scoped] = _Entry(self._candidates(matching), self._tally(scoped), end=len(self.rules))
+        self._remembered[key] = entry
+        return entry
 
-    def _collect(self, call: Call) -> list[Rule]:
+    def _candidates(self, matching: int) -> list[Rule]:
         """Return the rules that may decide, best first; none after one that surely decides."""
         candidates: list[Rule] = []
-        for rule in self._rules:
-            if rule.may_match(call):
-                candidates.append(rule)
-                if rule.is_static:
-                    break
+        for rule in self._those(matching):
+            candidates.append(rule)
+            if rule.is_static:
+                break
         return candidates
 
+    def _tally(self, scoped: int) -> Tally | None:
+        if scoped not in self._tallies:
+            rules = [rule for rule in self._those(scoped) if rule.id != CANARY_RULE_ID]
+            self._tallies[scoped] = Tally(rules) if rules else None
+        return self._tallies[scoped]
 
-def _key_of(rules: Sequence[Rule]) -> Callable[[Call], Hashable]:
-    """Return what tells calls apart as far as these rules look."""
-    used = [path for name, path in _FIELDS.items() if any(getattr(rule.settings.match, name) is not None for rule in rules)]
-    return attrgetter(*used)
-
-
-def _test(patterns: Patterns | Not) -> Callable[[str | None], bool]:
-    if not isinstance(patterns, Not):
-        return compile_patterns(patterns)
-    excluded = compile_patterns(patterns.not_)
-    return lambda value: not excluded(value)
+    def _those(self, bits: int) -> list[Rule]:
+        return [rule for rule in self.rules if bits >> rule.position & 1]
 
 
-def violation(call: Call, rule: RuleSettings, *, tokens: int) -> Finding:
-    """Return the finding on a call that a rule alerts on or blocks."""
-    caller = call.caller.user or call.caller.key_id or NOBODY
-    verb = "does not allow this call" if rule.action is Action.BLOCK else "reports this call"
-    return Finding(
-        kind=AlertKind.POLICY_VIOLATION,
-        action=rule.action,
-        severity=rule.severity,
-        title=rule.title,
-        message=f"Policy rule {rule.id} ({rule.title}) {verb}: {_facts(call, rule.match, tokens=tokens)}.",
-        episode=(rule.id, caller, call.model or NOBODY),
-        subject=subject_of(call, rule_id=rule.id),
-        evidence={"rule_id": rule.id, "model": shown(call.model), "operation": call.operation, "department": call.caller.department},
-        remedy="Use what the rule allows, or ask whoever keeps the rules to change it.",
-        silent=rule.id == CANARY_RULE_ID,
-    )
+def _key_of(used: Sequence[str]) -> Callable[[Call], Hashable]:
+    """Return what tells calls apart as far as the rules look."""
+    paths = [f"caller.{name}" if name in _CALLER else name for name in used]
+    return attrgetter(*paths, *(["consumption"] if "model" in used else []))
 
 
-def _facts(call: Call, match: Match, *, tokens: int) -> str:
-    """Return the values of the call that the rule looked at."""
-    facts = [f"{name} {shown(attrgetter(path)(call)) or 'unknown'}" for name, path in _FIELDS.items() if getattr(match, name) is not None]
-    if match.tools is not None:
-        facts.append(f"tools {shown(', '.join(call.tools[:5]))}")
-    if match.min_input_tokens is not None:
-        facts.append(f"{tokens:,} input tokens (at least {match.min_input_tokens:,})")
-    return ", ".join(facts) or f"model {shown(call.model) or 'unknown'}"
+def _scanner(rules: Sequence[Rule]) -> Scanner | None:
+    if not any(rule.reads_text for rule in rules):
+        return None
+    kinds = frozenset[str]().union(*(rule.kinds for rule in rules))
+    return Scanner(kinds=kinds, patterns=[pattern for rule in rules for pattern in listed(rule.settings.match.text)])

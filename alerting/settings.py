@@ -1,51 +1,13 @@
-"""The `rules`, `detectors` and `alerting` sections of the config."""
+"""The `detectors` and `alerting` sections of the config."""
 
 from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from alerting.finding import Action, Severity
-from metering.settings import Patterns, Scope, Section, TimeZone
+from alerting.finding import Action
+from metering.settings import Scope, Section, TimeZone
 from metering.units import Span
-
-
-class Not(Section):
-    """Everything but these: `{not: [engineering]}`. A call whose field is unknown matches."""
-
-    not_: Patterns = Field(alias="not")
-
-
-class Match(Section):
-    """Which calls a rule is about; every field given must match."""
-
-    provider: Patterns | Not | None = None
-    model: Patterns | Not | None = None
-    operation: Patterns | Not | None = None
-    endpoint: Patterns | Not | None = None
-    host: Patterns | Not | None = None
-    path: Patterns | Not | None = None
-    user: Patterns | Not | None = None
-    department: Patterns | Not | None = None
-    agent: Patterns | Not | None = None
-    service: Patterns | Not | None = None
-    key_id: Patterns | Not | None = None
-    tools: Patterns | None = None
-    """Any tool name that the call defines."""
-    min_input_tokens: int | None = Field(default=None, ge=1)
-    """The prompt has at least so many tokens."""
-
-
-class RuleSettings(Section):
-    """One policy rule. The highest priority that matches decides; among equals block beats alert beats allow."""
-
-    id: str = Field(min_length=1, max_length=100)
-    title: str = Field(min_length=1, max_length=200)
-    match: Match
-    action: Action
-    severity: Severity = Severity.MEDIUM
-    priority: int = 0
-    enabled: bool = True
 
 
 class PromptDriftSettings(Section):

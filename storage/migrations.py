@@ -232,4 +232,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (field, name)
         )""",
     ),
+    (
+        # Rules that were made while the gateway ran; those of the config file are not here. `definition` is JSON.
+        """CREATE TABLE rules (
+            id TEXT PRIMARY KEY,
+            seq BIGINT NOT NULL,
+            definition TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            created_by TEXT NOT NULL,
+            updated_at BIGINT NOT NULL,
+            updated_by TEXT NOT NULL
+        )""",
+        # How often each rule was tested and with what outcome, by day (UTC midnight).
+        """CREATE TABLE rule_counts (
+            rule_id TEXT NOT NULL,
+            day BIGINT NOT NULL,
+            outcome TEXT NOT NULL,
+            evaluations BIGINT NOT NULL,
+            last_at BIGINT NOT NULL,
+            PRIMARY KEY (rule_id, day, outcome)
+        )""",
+    ),
 )

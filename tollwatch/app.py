@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
+from alerting.rule_counts import RuleCounts
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -139,12 +140,15 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         meter.remember(await ledger.jobs(limit=KEPT))
         lockouts = Lockouts(database, book, now=now)
         await lockouts.load(within=config.detectors.lockout.within)
+        rule_counts = RuleCounts(database)
+        stack.push_async_callback(rule_counts.drain)
         parts = Parts(
             database=database,
             ledger=ledger,
             meter=meter,
             counter=counter,
             book=book,
+            rule_counts=rule_counts,
             key=installation.key,
             learner=learner,
             lockouts=lockouts,

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from alerting.settings import AlertingSettings, DetectorSettings, RuleSettings
+from alerting.rule_settings import RuleSettings
+from alerting.settings import AlertingSettings, DetectorSettings
 from api.settings import ApiSettings
 from metering.settings import BudgetSettings, MeteringSettings, PricingSettings, Section, ServiceSettings, UserSettings
 from proxy.settings import IdentitySource, ProxySettings

@@ -14,6 +14,7 @@ from alerting.gate import Detectors, Gate
 from alerting.lockout import Lockouts
 from alerting.people import People
 from alerting.policy import Policy
+from alerting.rule_counts import RuleCounts
 from metering.budgets import BudgetBook
 from metering.call import Call, Reply
 from metering.holds import Settled
@@ -39,6 +40,7 @@ class Parts:
     meter: Meter
     counter: TokenCounter
     book: AlertBook
+    rule_counts: RuleCounts
     key: bytes
     """The installation's own, for the fingerprints of prompts."""
     learner: Learner | None = None
@@ -56,6 +58,7 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
     return Gate(
         mode=config.mode,
         rules=Policy(config.rules),
+        rule_counts=parts.rule_counts,
         detectors=Detectors.of(config.detectors, key=parts.key),
         rates=RateLimits(config.detectors.rate_limits, earlier=None if earlier is None else earlier.rates),
         budgets=BudgetBook(config.budgets),

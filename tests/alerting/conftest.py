@@ -15,7 +15,9 @@ from alerting.detectors.rate_limit import RateLimits
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
 from alerting.gate import Detectors, Gate
 from alerting.policy import Policy
-from alerting.settings import AlertingSettings, DetectorSettings, RuleSettings
+from alerting.rule_counts import RuleCounts
+from alerting.rule_settings import RuleSettings
+from alerting.settings import AlertingSettings, DetectorSettings
 from metering.budgets import BudgetBook
 from metering.call import Call, Caller, Consumption, Door, Ending, Endpoint, Prompt, Reply
 from metering.ledger import Ledger
@@ -111,6 +113,7 @@ class Worlds:
         baselines = Baselines(self.database, approve=settings.prompt_drift.approve, now=self.clock)
         gate = Gate(
             mode=mode,  # type: ignore[arg-type]  # the tests say which
+            rule_counts=RuleCounts(self.database),
             rules=Policy([RuleSettings.model_validate(rule) for rule in rules or []]),
             detectors=Detectors.of(settings, key=b"k" * 32),
             rates=RateLimits(settings.rate_limits, clock=self.clock.nanoseconds),

@@ -20,7 +20,9 @@ from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
 from alerting.gate import Detectors, Gate
 from alerting.policy import Policy
-from alerting.settings import AlertingSettings, DetectorSettings, RuleSettings
+from alerting.rule_counts import RuleCounts
+from alerting.rule_settings import RuleSettings
+from alerting.settings import AlertingSettings, DetectorSettings
 from metering.budgets import BudgetBook
 from metering.ledger import Ledger
 from metering.ledger_rows import LedgerRow
@@ -145,6 +147,7 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
         gate = Gate(
             mode=mode,
             rules=Policy(rules),
+            rule_counts=RuleCounts(database),
             detectors=Detectors.of(detectors, key=b"k" * 32),
             rates=RateLimits(detectors.rate_limits),
             budgets=limits,

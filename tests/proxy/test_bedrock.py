@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from alerting.finding import Action
-from alerting.settings import Match, RuleSettings
+from alerting.rule_settings import Match, RuleSettings
 from tests.support.client import Connection, Response
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/bedrock/aws4_request, SignedHeaders=host;x-amz-date, Signature=00"

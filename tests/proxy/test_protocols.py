@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from alerting.finding import Action
-from alerting.settings import Match, RuleSettings
+from alerting.rule_settings import Match, RuleSettings
 from tests.support import answers
 
 CHAT = orjson.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the toll?"}]})

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from alerting.finding import Action
-from alerting.settings import DetectorSettings, Match, RateLimitSettings, RuleSettings
+from alerting.rule_settings import Match, RuleSettings
+from alerting.settings import DetectorSettings, RateLimitSettings
 from tests.support.client import Connection
 
 CHAT = orjson.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the toll?"}]})

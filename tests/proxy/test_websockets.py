@@ -15,7 +15,8 @@ import pytest
 import websockets
 
 from alerting.finding import Action
-from alerting.settings import DetectorSettings, Match, RuleSettings
+from alerting.rule_settings import Match, RuleSettings
+from alerting.settings import DetectorSettings
 from metering.settings import BudgetSettings
 from proxy.websockets import WebSockets
 from tests.support.answers import INPUT_TOKENS, OUTPUT_TOKENS, TEXT
