@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
+from metering.usage import NO_USAGE, Usage
+
 
 class Door(StrEnum):
     """Where the call came in."""
@@ -131,6 +133,12 @@ class Call:
     choices: int = 1
     tools: tuple[str, ...] = ()
     service_tier: str | None = None
+    models: tuple[str, ...] = ()
+    """The other models that the request names: what it falls back to, or what the requests in an order ask for."""
+    asked: Usage = NO_USAGE
+    """What the request itself fixes of what is charged by the piece: characters to speak, pictures, seconds of film."""
+    variant: str | None = None
+    """What else a price by the piece goes by, lower-case: the size and quality of a picture, the size of a film."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Only `user-agent`, lower-case; credentials are gone before a Call is built."""
 

@@ -5,9 +5,11 @@ by search context size; each agrees with the cost that the provider reported in 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from metering.rates import Row
+from metering.usage import Usage
 
 _SEARCHES = "web_searches_kcount"
 _REQUESTS = "requests_kcount"
@@ -19,6 +21,18 @@ _BY_CONTEXT: Mapping[Decimal, Mapping[str, Decimal]] = {
     Decimal(14): {"low": Decimal(6), "medium": Decimal(10), "high": Decimal(14)},
 }
 """Perplexity's fee a thousand requests, by the highest (which the table has) and the search context size that was used."""
+
+
+_LEAST_SECONDS: Mapping[str, int] = {"groq": 10}
+"""The shortest sound that is charged for, by provider (Groq's page on speech to text: "minimum billed length 10 seconds")."""
+
+
+def at_least(usage: Usage, *, provider: str) -> Usage:
+    """Return the usage with no less than the provider charges for at the least."""
+    seconds = usage.seconds
+    if seconds is None or (least := _LEAST_SECONDS.get(provider)) is None or seconds >= least:
+        return usage
+    return replace(usage, seconds=least)
 
 
 def with_fees(row: Row, *, provider: str, model: str, service_tier: str | None) -> Row:

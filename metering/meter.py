@@ -9,6 +9,7 @@ from metering.jobs import Jobs
 from metering.marks import regional_mark
 from metering.prices import PriceBook
 from metering.providers import FORMATS, HEADERED, ReplyReader
+from metering.providers.asked import AskedReader
 from metering.reading import Reading, ReplyFacts, Source
 from metering.settings import MeteringSettings
 from metering.tokens import TokenCounter
@@ -57,12 +58,32 @@ class Meter:
         if headers is not None and (headered := HEADERED.get(name)):
             return headered.reader_with(provider=call.provider, content_type=content_type, headers=headers)
         wire = FORMATS.get(name)
-        return wire.reader(provider=call.provider, content_type=content_type) if wire else None
+        if wire is None:
+            return None
+        reader = wire.reader(provider=call.provider, content_type=content_type)
+        return reader if self._fixed(call) is None else AskedReader(reader, call.asked)
+
+    def _fixed(self, call: Call) -> int | None:
+        """Return what a call costs by its request alone, in nano-dollars; None where that does not tell (nearly always)."""
+        if call.asked is NO_USAGE:
+            return None
+        price = self._prices.price(
+            provider=call.provider,
+            model=call.model,
+            usage=call.asked,
+            at=call.started_at,
+            service_tier=call.service_tier,
+            variant=call.variant,
+            mark=regional_mark(call, call.model),
+        )
+        return None if price is None else price.cost_nano
 
     def quote(self, call: Call, *, input_tokens: int) -> Quote:
         """Return the bound that a hold needs: all input at its dearest class, and the output cap of every choice."""
         if call.consumption is not Consumption.METERED:
             return Quote(input_tokens=0, output_tokens=0, cost_nano=0, priced=True)
+        if (fixed := self._fixed(call)) is not None:
+            return Quote(input_tokens=input_tokens, output_tokens=0, cost_nano=fixed, priced=True)
         cap = self._settings.assume_output_tokens if call.max_output_tokens is None else call.max_output_tokens
         return self._dearest(call, input_tokens=input_tokens, output_tokens=cap * call.choices)
 
@@ -193,7 +214,13 @@ class Meter:
         for name in _names(call, model):
             mark = regional_mark(call, name)
             price = self._prices.price(
-                provider=call.provider, model=name, usage=usage.charged, at=call.started_at, service_tier=tier, mark=mark
+                provider=call.provider,
+                model=name,
+                usage=usage.charged,
+                at=call.started_at,
+                service_tier=tier,
+                variant=facts.variant or call.variant,
+                mark=mark,
             )
             if price is not None:
                 return Reading(

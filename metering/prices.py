@@ -1,4 +1,4 @@
-"""What usage costs: the price tables of genai-prices, with overrides from the config."""
+"""What usage costs: the price tables of genai-prices, the list of prices by the piece, and overrides from the config."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,16 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelInfo, StartDateConstraint
 
 from metering import bedrock_names
-from metering.fees import with_fees
+from metering.fees import at_least, with_fees
+from metering.pieces import Pieces
 from metering.rates import Rates, Row, Tariff, highest_of, prices_tokens, rounded, scaled
 from metering.settings import PriceOverride, PricingSettings
+from metering.unit_prices import RATES, unit_prices
 from metering.usage import Usage
 
 _ONE = Decimal(1)
+_LISTED = "genai-prices"
+_BY_PIECE = "unit-prices"
 _AS_OF: Mapping[str, date] = {"0.2.3": date(2026, 11, 9)}
 """The last day that a version's tables know of, beside changes that were announced ahead."""
 
@@ -32,6 +36,7 @@ _RATES: Mapping[str, str] = {
     "audio_output": "output_audio_mtok",
     "image_input": "input_image_mtok",
     "image_output": "output_image_mtok",
+    **RATES,
 }
 """Field of an override → rate of a table."""
 _TIERS: Mapping[str, Mapping[str, str]] = {
@@ -83,7 +88,10 @@ class _Rated:
     row: Row
     tariff: Tariff
     source: str
-    """`genai-prices`, `override`, or nothing when the rates are unknown."""
+    """`genai-prices`, `unit-prices`, `override`, or nothing when the rates are unknown."""
+    pieces: Pieces | None
+    tokens: bool
+    """Whether tokens have a price."""
 
 
 _NOTHING = _Known()
@@ -101,9 +109,10 @@ class PriceBook:
         self._table_ids = frozenset(table.id for table in self._tables.providers)
         self._overrides = tuple((_glob(override.provider), _glob(override.model), override) for override in settings.overrides)
         self._known: dict[tuple[str, str], _Known] = {}
-        self._rated: dict[tuple[str, str | None, str | None], _Rated] = {}
+        self._rated: dict[tuple[str, str | None, str | None, str | None], _Rated] = {}
         self._dearest: dict[str, Rates] = {}
         self.version = genai_prices.__version__
+        self._versions = {_LISTED: self.version, _BY_PIECE: unit_prices().version, "override": "config"}
 
     @property
     def as_of(self) -> date:
@@ -120,7 +129,7 @@ class PriceBook:
         """Every listed model, with the id of its table."""
         return ((table.id, model) for table in self._tables.providers for model in table.models)
 
-    def price(
+    def price(  # noqa: PLR0913  # what a price depends on
         self,
         *,
         provider: str,
@@ -128,61 +137,62 @@ class PriceBook:
         usage: Usage,
         at: datetime,
         service_tier: str | None = None,
+        variant: str | None = None,
         mark: Decimal = _ONE,
     ) -> Price | None:
         """Return the price of `usage` on `model` (and of what it used on other models), or None when a part of it is unknown.
 
-        `mark` is what the place of the call adds to the listed price.
+        `variant` is what else a price by the piece goes by (size and quality of a picture), `mark` what the place of the call adds to
+        the listed price.
         """
-        if usage.input_tokens is None and usage.output_tokens is None:
+        own = self._rates(provider, model, at, service_tier, variant)
+        atto = _atto(own, usage, provider)
+        if atto is None:
             return None
-        own = self._rates(provider, model, at, service_tier)
-        if not own.source:
-            return None
-        atto = own.tariff.atto(usage)
         for other, part in usage.other_models:
-            priced = self._rates(provider, other, at, service_tier)
-            if not priced.source or (part.input_tokens is None and part.output_tokens is None):
+            more = _atto(self._rates(provider, other, at, service_tier), part, provider)
+            if more is None:
                 return None
-            atto += priced.tariff.atto(part)
-        if own.source != "genai-prices":
-            return Price(rounded(atto), own.source, "config")
-        if mark != 1:
+            atto += more
+        if mark != 1 and own.source == _LISTED:
             above, below = mark.as_integer_ratio()
             atto = atto * above // below
-        return Price(rounded(atto), own.source, self.version)
+        return Price(rounded(atto), own.source, self._versions[own.source])
 
     def rates(self, *, provider: str, model: str | None, at: datetime, service_tier: str | None = None) -> tuple[Row, str] | None:
-        """Return the rates of a model at a time, and where they are from (`genai-prices` or `override`); None when they are unknown."""
+        """Return the rates of a model at a time, and where they are from (`genai-prices`, `unit-prices` or `override`), or None."""
         rated = self._rates(provider, model, at, service_tier)
         return (rated.row, rated.source) if rated.source else None
 
-    def _rates(self, provider: str, model: str | None, at: datetime, service_tier: str | None) -> _Rated:
-        key, minute = (provider, model, service_tier), int(at.timestamp()) // 60
+    def _rates(self, provider: str, model: str | None, at: datetime, service_tier: str | None, variant: str | None = None) -> _Rated:
+        key, minute = (provider, model, service_tier, variant), int(at.timestamp()) // 60
         rated = self._rated.get(key)
         if rated is None or rated.minute != minute:
             if len(self._rated) >= _MOST_REMEMBERED:
                 self._rated.clear()
-            row, source = self._look_up(provider, model, at, service_tier) or ({}, "")
-            rated = self._rated[key] = _Rated(minute, row, Tariff(row), source)
+            row, source = self._look_up(provider, model, at, service_tier, variant) or ({}, "")
+            rated = self._rated[key] = _Rated(minute, row, Tariff(row), source, Pieces.of(row), prices_tokens(row))
         return rated
 
-    def _look_up(self, provider: str, model: str | None, at: datetime, service_tier: str | None) -> tuple[Row, str] | None:
+    def _look_up(
+        self, provider: str, model: str | None, at: datetime, service_tier: str | None, variant: str | None
+    ) -> tuple[Row, str] | None:
         known = self._find(provider, model)
         override = next((each for each in known.overrides if each.since is None or each.since <= at.astimezone(UTC).date()), None)
         if override is not None and override.input is not None:
             return _given(override), "override"
         if provider == "openrouter" and (model or "").endswith(":free"):
-            return _FREE, "genai-prices"
-        if known.listed is None:
+            return _FREE, _LISTED
+        listed: Row = vars(known.listed.get_prices(at, _context(provider, service_tier))) if known.listed else {}
+        pieces = unit_prices().of(provider, model or "", variant)
+        row = {**with_fees(listed, provider=provider, model=model or "", service_tier=service_tier), **pieces} if listed else pieces
+        if override is not None:
+            row = {**scaled(row, override.factor), **_given(override)}
+        if not prices_tokens(row) and Pieces.of(row) is None:
             return None
-        row: Row = vars(known.listed.get_prices(at, _context(provider, service_tier)))
-        if not prices_tokens(row):
-            return None
-        row = with_fees(row, provider=provider, model=model or "", service_tier=service_tier)
-        if override is None:
-            return row, "genai-prices"
-        return {**scaled(row, override.factor), **_given(override)}, "override"
+        if override is not None:
+            return row, "override"
+        return row, _BY_PIECE if pieces else _LISTED
 
     def dearest_rates(  # noqa: PLR0913  # what a price depends on
         self,
@@ -197,10 +207,10 @@ class PriceBook:
     ) -> Rates | None:
         """Return the most that a token of `model` can cost, whatever cache class it falls in; None for an unknown model."""
         rated = self._rates(provider, model, at, service_tier)
-        if not rated.source:
+        if not rated.tokens:
             return None
         rates = rated.tariff.highest(input_tokens, media=media)
-        return rates if mark == 1 or rated.source != "genai-prices" else rates.marked(mark)
+        return rates if mark == 1 or rated.source != _LISTED else rates.marked(mark)
 
     def dearest(self, *, provider: str, input_tokens: int, output_tokens: int) -> int:
         """Return nano-dollars at the dearest price known of the provider, or of all providers when it has none."""
@@ -239,6 +249,15 @@ class PriceBook:
                 return self._tables.find_provider_model(name, None, table, None)[1]
         # OpenRouter charges what the maker does; its own table lags behind.
         return self._listed("vercel", model) if provider == "openrouter" and "/" in model else None
+
+
+def _atto(rated: _Rated, usage: Usage, provider: str) -> int | None:
+    """Return what a usage costs by the rates of a model; None where a part of it is unknown."""
+    if rated.pieces is not None:
+        return rated.pieces.atto(at_least(usage, provider=provider), rated.tariff)
+    if not rated.source or (usage.input_tokens is None and usage.output_tokens is None):
+        return None
+    return rated.tariff.atto(usage)
 
 
 def _names(table: str, model: str) -> Iterator[str]:

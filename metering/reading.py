@@ -44,6 +44,8 @@ class ReplyFacts:
     """The same call as another place of the answer counts it, where the two differ: the provider charges one of them."""
     service_tier: str | None = None
     """The tier that served the call, as the provider says; it may differ from the one asked for."""
+    variant: str | None = None
+    """What else the price goes by, where the answer says it: the size of a film whose order passed long before."""
     running: bool = False
     """The counts are those of a moment in the middle of the answer: more may have come after them."""
     unseen: bool = False
@@ -69,7 +71,7 @@ class Reading:
     our_cost_nano: int | None = None
     """What our price table makes of the usage, beside a cost that the provider reported."""
     price_source: str | None = None
-    """`genai-prices`, `override` or `provider`."""
+    """`genai-prices`, `unit-prices`, `override` or `provider`."""
     price_version: str | None = None
     job: str | None = None
     """The id of the result that is charged here, where it can be fetched again: then it costs nothing."""

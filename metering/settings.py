@@ -87,6 +87,15 @@ class PriceOverride(Section):
     audio_output: Decimal | None = Field(default=None, ge=0)
     image_input: Decimal | None = Field(default=None, ge=0)
     image_output: Decimal | None = Field(default=None, ge=0)
+    thousand_pages: Decimal | None = Field(default=None, ge=0)
+    """From here on US dollars for what is charged by the piece."""
+    thousand_annotated_pages: Decimal | None = Field(default=None, ge=0)
+    audio_hour: Decimal | None = Field(default=None, ge=0)
+    million_characters: Decimal | None = Field(default=None, ge=0)
+    thousand_searches: Decimal | None = Field(default=None, ge=0)
+    image: Decimal | None = Field(default=None, ge=0)
+    video_second: Decimal | None = Field(default=None, ge=0)
+    compute_second: Decimal | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _whole_or_on_top(self) -> "PriceOverride":

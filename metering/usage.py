@@ -18,7 +18,8 @@ class Usage:
     `cache_write_tokens` includes `cache_write_1h_tokens`.
     `billed_input_tokens` and `billed_output_tokens` are what is charged where the provider says so beside its counts, or where its total
     proves that the counts leave something out: Cohere's billed units, Mistral's audio, Gemini's thinking behind the OpenAI door.
-    `seconds`, `pages`, `images` and `search_units` are units that are charged instead of tokens.
+    `seconds` (of sound), `pages` (of which `annotated_pages` were), `characters` (of speech), `images`, `video_seconds`, `search_units`
+    and `compute_ms` are units that are charged instead of tokens, or beside them.
     `other_models` is usage on other models inside the call that these numbers leave out (Anthropic `iterations[]`).
     """
 
@@ -37,8 +38,12 @@ class Usage:
     billed_output_tokens: int | None = None
     seconds: int | None = None
     pages: int | None = None
+    annotated_pages: int | None = None
+    characters: int | None = None
     images: int | None = None
+    video_seconds: int | None = None
     search_units: int | None = None
+    compute_ms: int | None = None
     other_models: tuple[tuple[str, "Usage"], ...] = ()
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -58,8 +63,12 @@ class Usage:
             billed_output_tokens=_billed(self, other, "output_tokens"),
             seconds=_add(self.seconds, other.seconds),
             pages=_add(self.pages, other.pages),
+            annotated_pages=_add(self.annotated_pages, other.annotated_pages),
+            characters=_add(self.characters, other.characters),
             images=_add(self.images, other.images),
+            video_seconds=_add(self.video_seconds, other.video_seconds),
             search_units=_add(self.search_units, other.search_units),
+            compute_ms=_add(self.compute_ms, other.compute_ms),
             other_models=self.other_models + other.other_models,
         )
 
@@ -103,7 +112,19 @@ class Usage:
         return self == NO_USAGE
 
 
-_UNITS = ("billed_input_tokens", "billed_output_tokens", "seconds", "pages", "images", "search_units", "web_searches")
+_UNITS = (
+    "billed_input_tokens",
+    "billed_output_tokens",
+    "seconds",
+    "pages",
+    "annotated_pages",
+    "characters",
+    "images",
+    "video_seconds",
+    "search_units",
+    "compute_ms",
+    "web_searches",
+)
 
 
 def _within(share: int | None, whole: int | None) -> int | None:

@@ -8,7 +8,7 @@ from alerting.finding import Refusal, Verdict
 from metering.call import Call, Consumption, Ending, Prompt, Reply
 from metering.reading import Reading, ReplyFacts
 from metering.retry_after import retry_after
-from metering.usage import Usage
+from metering.usage import NO_USAGE, Usage
 from proxy import canonical
 from proxy.canonical import Canonical
 from proxy.flows import LiveCall
@@ -77,6 +77,9 @@ class Calls:
             choices=facts.choices if facts else 1,
             tools=facts.tools if facts else (),
             service_tier=facts.service_tier if facts else None,
+            models=facts.models if facts else (),
+            asked=facts.asked if facts else NO_USAGE,
+            variant=facts.variant if facts else None,
             headers=_kept(agent),
         )
         if caller.service is None and self._identity.names_services and (service := self._identity.service(call)):

@@ -34,12 +34,18 @@ def _read_pages(body: object) -> ReplyFacts:
     answer = obj(body)
     pages = count(obj(answer.get("usage_info")).get("pages_processed"))
     return ReplyFacts(
-        usage=None if pages is None else Usage(pages=pages),
+        usage=None if pages is None else Usage(pages=pages, annotated_pages=pages if _is_annotated(answer) else None),
         model=text(answer.get("model")),
         complete=bool(answer),
         error=error_type(answer.get("error")),
         unseen=pages is None and "pages" in answer,
     )
+
+
+def _is_annotated(answer: Json) -> bool:
+    """Whether the document or a picture in it was described: such pages cost more."""
+    pictures = (picture for page in objects(answer.get("pages")) for picture in objects(page.get("images")))
+    return bool(answer.get("document_annotation")) or any(picture.get("image_annotation") for picture in pictures)
 
 
 class MistralConversations:

@@ -1,6 +1,8 @@
 """OpenAI's speech, transcriptions and pictures, as all who copied them answer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from decimal import ROUND_CEILING
 from functools import partial
 
 from metering.call import Medium
@@ -8,7 +10,7 @@ from metering.providers.answers import AnswerReader, Events, parsed
 from metering.providers.cohere_requests import without_output
 from metering.providers.openai_usage import chat_usage, media_usage, model_of, reported_cost
 from metering.providers.requests import PromptBuilder, flag, integer, sequence, string
-from metering.providers.shapes import Json, error_type, load, obj, objects, text
+from metering.providers.shapes import Json, amount, error_type, load, obj, objects, text
 from metering.providers.wire import ReplyReader, RequestFacts
 from metering.reading import ReplyFacts
 from metering.usage import Usage
@@ -62,8 +64,10 @@ def read_speech(body: Json) -> RequestFacts:
     """Read a request to /audio/speech."""
     builder = PromptBuilder()
     builder.add(string(body, "instructions"), system=True)
-    builder.add(string(body, "input"))
-    return without_output(body, builder)
+    said = string(body, "input")
+    builder.add(said)
+    facts = without_output(body, builder)
+    return replace(facts, asked=Usage(characters=len(said))) if said else facts
 
 
 def read_transcription(body: Json) -> RequestFacts:
@@ -73,16 +77,7 @@ def read_transcription(body: Json) -> RequestFacts:
     for name in ("file_url", "url", "input_audio"):
         if body.get(name):
             builder.attach(Medium(kind="audio"))
-    facts = without_output(body, builder)
-    return RequestFacts(
-        model=facts.model,
-        streamed=flag(body, "stream"),
-        max_output_tokens=None,
-        choices=1,
-        prompt=facts.prompt,
-        tools=(),
-        service_tier=facts.service_tier,
-    )
+    return replace(without_output(body, builder), streamed=flag(body, "stream"), max_output_tokens=None)
 
 
 def read_images(body: Json) -> RequestFacts:
@@ -92,15 +87,20 @@ def read_images(body: Json) -> RequestFacts:
     for name in ("images", "input_references"):
         for _ in sequence(body, name):
             builder.attach(Medium(kind="image"))
-    return RequestFacts(
-        model=string(body, "model"),
+    drawn = integer(body, "n", least=1) or 1
+    return replace(
+        without_output(body, builder),
         streamed=flag(body, "stream"),
         max_output_tokens=None,
-        choices=integer(body, "n", least=1) or 1,
-        prompt=builder.build(),
-        tools=(),
-        service_tier=string(body, "service_tier"),
+        choices=drawn,
+        asked=Usage(images=drawn),
+        variant=_variant(string(body, "size"), string(body, "quality")),
     )
+
+
+def _variant(size: str | None, quality: str | None) -> str | None:
+    """Return what the price of a picture goes by (`1024x1792 hd`), None where the request leaves both to the provider."""
+    return f"{size or 'auto'} {quality or 'standard'}".lower() if size or quality else None
 
 
 def _number(value: str, name: str) -> int:
@@ -114,15 +114,7 @@ def _with_files(facts: RequestFacts, files: int, kind: str) -> RequestFacts:
     builder = PromptBuilder(system=list(prompt.system), texts=list(prompt.texts))
     for _ in range(files):
         builder.attach(Medium(kind="audio" if kind == "audio" else "image"))
-    return RequestFacts(
-        model=facts.model,
-        streamed=facts.streamed,
-        max_output_tokens=facts.max_output_tokens,
-        choices=facts.choices,
-        prompt=builder.build(),
-        tools=(),
-        service_tier=facts.service_tier,
-    )
+    return replace(facts, prompt=builder.build())
 
 
 def _read_body(provider: str, body: object) -> ReplyFacts:
@@ -142,9 +134,9 @@ def _read_events(provider: str, events: Events) -> ReplyFacts:
 
 
 def _facts(provider: str, answer: Json, *, complete: bool) -> ReplyFacts:
-    """Make facts of an answer. What it says is no measure: sound is charged by its length, pictures by their size."""
+    """Make facts of an answer. What it says is no measure: sound is charged by its length, pictures by their number and size."""
     counted = obj(answer.get("usage"))
-    usage = _usage(counted, provider)
+    usage = _usage(counted, provider) or _counted_off(answer)
     cost = reported_cost(counted, provider=provider)
     error = error_type(answer.get("error"))
     return ReplyFacts(
@@ -155,6 +147,14 @@ def _facts(provider: str, answer: Json, *, complete: bool) -> ReplyFacts:
         reported_cost_nano=cost,
         unseen=usage is None and cost is None and error is None,
     )
+
+
+def _counted_off(answer: Json) -> Usage | None:
+    """Return what can be counted in an answer without usage: its pictures, or the length of the sound that was written down."""
+    if drawn := [each for each in objects(answer.get("data")) if "b64_json" in each or "url" in each]:
+        return Usage(images=len(drawn))
+    seconds = amount(answer.get("duration"))
+    return Usage(seconds=int(seconds.to_integral_value(ROUND_CEILING))) if seconds else None
 
 
 def _usage(counted: Json, provider: str) -> Usage | None:

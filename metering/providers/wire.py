@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from metering.call import Prompt
 from metering.reading import ReplyFacts
+from metering.usage import NO_USAGE, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,12 @@ class RequestFacts:
     prompt: Prompt
     tools: tuple[str, ...]
     service_tier: str | None
+    models: tuple[str, ...] = ()
+    """The other models that it names."""
+    asked: Usage = NO_USAGE
+    """What it fixes of what is charged by the piece."""
+    variant: str | None = None
+    """What else a price by the piece goes by."""
 
 
 class ReplyReader(Protocol):

@@ -39,7 +39,8 @@ def _reported() -> Iterator[tuple[Exchange, str, ReplyFacts, str | None]]:
         reader = wire.reader(provider=provider.id, content_type=exchange.response_headers.get("content-type"))
         reader.feed(exchange.response_body)
         facts = reader.finish()
-        if facts.usage is not None and facts.reported_cost_nano is not None:
+        counts_tokens = facts.usage is not None and facts.usage.input_tokens is not None  # pictures are priced by size and quality
+        if counts_tokens and facts.reported_cost_nano is not None:
             yield exchange, provider.id, facts, _asked_for(exchange)
 
 

@@ -25,6 +25,17 @@ _SHOWN: Final = {
     "output_audio_mtok": "AUDIO OUT",
 }
 
+_BY_PIECE: Final = {
+    "input_document_kpages": "per 1,000 pages",
+    "input_annotated_document_kpages": "per 1,000 annotated pages",
+    "audio_hours": "per hour of sound",
+    "input_mchars": "per million characters",
+    "rerank_searches_kcount": "per 1,000 search units",
+    "image": "per picture",
+    "video_second": "per second of film",
+    "compute_second": "per second of a machine",
+}
+
 
 def show(arguments: Namespace) -> int:
     """Print the prices in force."""
@@ -39,6 +50,9 @@ def show(arguments: Namespace) -> int:
     heads = ("PROVIDER", "MODEL", *_SHOWN.values())
     rows = ((*key, *(rates.get(name, "") for name in _SHOWN)) for key, rates in sorted(found.items()))
     table(heads, rows, right=frozenset(_SHOWN.values()))
+    for (provider, model), rates in sorted(found.items()):
+        for name in (each for each in _BY_PIECE if each in rates):
+            line(f"{provider} {model}: {rates[name]} USD {_BY_PIECE[name]}")
     line(f"USD per million tokens; tables of genai-prices {book.version}, as of {book.as_of}, and pricing.overrides of the config")
     return Exit.OK
 
