@@ -17,14 +17,14 @@ _REMEMBERED = 4_096
 class Budget:
     """One budget of the config. Its `id` is its name; two budgets are the same when their ids are."""
 
-    __slots__ = ("_current", "_zone", "id", "limit", "matches", "settings")
+    __slots__ = ("_current", "id", "limit", "matches", "settings", "zone")
 
     def __init__(self, settings: BudgetSettings) -> None:
         self.id: str = settings.name
         self.settings = settings
         self.limit: Limit = settings.limit
         self.matches = compile_scope(settings.scope)
-        self._zone = ZoneInfo(settings.timezone)
+        self.zone = ZoneInfo(settings.timezone)
         self._current: Period | None = None
 
     def __repr__(self) -> str:
@@ -42,7 +42,7 @@ class Budget:
     def period(self, at: datetime) -> Period:
         """Return the period that `at` falls in."""
         if self._current is None or at not in self._current:
-            self._current = period_at(self.settings.period, self._zone, at)
+            self._current = period_at(self.settings.period, self.zone, at, week_start=self.settings.week_start)
         return self._current
 
 

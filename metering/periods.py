@@ -6,8 +6,10 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 type PeriodKind = Literal["hour", "day", "week", "month"]
+type Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 _MICROSECOND = timedelta(microseconds=1)
+_WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +23,26 @@ class Period:
         return self.starts_at <= moment < self.ends_at
 
 
-def period_at(kind: PeriodKind, zone: ZoneInfo, at: datetime) -> Period:
-    """Return the period that `at` (aware) falls in.
+def period_at(kind: PeriodKind, zone: ZoneInfo, at: datetime, *, week_start: Weekday = "monday") -> Period:
+    """Return the period that `at` (aware) falls in; weeks begin on `week_start`.
 
     A period starts when the clock on the wall first reaches its start. So a night with an hour twice has a long hour, a midnight
     that does not exist is the moment the clock jumps over it, and a date that a zone skipped has no period.
     """
     at = at.astimezone(UTC)
-    label = _floor(kind, at.astimezone(zone).replace(tzinfo=None))
+    label = _floor(kind, at.astimezone(zone).replace(tzinfo=None), _WEEKDAYS.index(week_start))
     starts_at = _first_reached(label, zone)
     while (ends_at := _first_reached(_next(kind, label), zone)) <= at:  # the clock was set back after the next one had begun
         label, starts_at = _next(kind, label), ends_at
     return Period(starts_at, ends_at)
 
 
-def _floor(kind: PeriodKind, wall: datetime) -> datetime:
+def _floor(kind: PeriodKind, wall: datetime, first: int) -> datetime:
     if kind == "hour":
         return wall.replace(minute=0, second=0, microsecond=0)
     day = wall.replace(hour=0, minute=0, second=0, microsecond=0)
     if kind == "week":
-        return day - timedelta(days=day.weekday())
+        return day - timedelta(days=(day.weekday() - first) % 7)
     return day.replace(day=1) if kind == "month" else day
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from metering.periods import Weekday
 from metering.units import BudgetLimit
 
 
@@ -58,6 +59,8 @@ class BudgetSettings(Section):
     limit: BudgetLimit
     period: Literal["hour", "day", "week", "month"] = "day"
     timezone: TimeZone = "UTC"
+    week_start: Weekday = "monday"
+    """The day that a week begins on, where `period` is week."""
     warn_at: tuple[float, ...] = (0.8,)
     on_exceed: Literal["alert", "block"] = "block"
 

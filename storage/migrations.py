@@ -253,4 +253,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (rule_id, day, outcome)
         )""",
     ),
+    (
+        # What each budget was charged by the hour, from its history: outlives it, for forecasts.
+        """CREATE TABLE budget_hours (
+            budget_id TEXT NOT NULL,
+            hour BIGINT NOT NULL,
+            amount BIGINT NOT NULL,
+            calls BIGINT NOT NULL,
+            PRIMARY KEY (budget_id, hour)
+        )""",
+    ),
 )

@@ -22,6 +22,7 @@ from api.app import create_app
 from api.listener import ApiServer
 from api.services import Services
 from api.status import Status
+from metering.budget_hours import roll_up_budgets
 from metering.budgets import BudgetBook
 from metering.estimates import Estimates
 from metering.jobs import KEPT
@@ -54,6 +55,7 @@ from tollwatch.log import JoinedWrites, call_lines
 from tollwatch.people import people_commands
 from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
+from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
 
@@ -203,7 +205,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
 
         # What runs beside.
         reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, follow=lambda new: proxy.follow(new.users))
-        commands = Commands(tokens=access.tokens, alerts=book, reload=reloader, more=people_commands(lockouts))
+        more = {**people_commands(lockouts), **budget_commands(BudgetReset(database, ledger, book, now))}
+        commands = Commands(tokens=access.tokens, alerts=book, reload=reloader, more=more)
         control = ControlServer(socket_path(config.data_dir), commands)
         stack.push_async_callback(control.stop)
         await control.start()
@@ -213,6 +216,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
         supervisor.run("learning", learner.run)
         supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))
+        supervisor.every("roll_up_budgets", _ROLL_UP, lambda: roll_up_budgets(database))
         supervisor.every("prune_calls", _DAY, lambda: prune(database, before=now() - timedelta(days=config.metering.retention_days)))
         supervisor.run("clock", ClockWatch(lambda: judge.gate, now=now).run)
         supervisor.run("reload", lambda: reloader.at_each(hangup))

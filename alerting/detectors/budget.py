@@ -83,7 +83,7 @@ def _finding(  # noqa: PLR0913 - all keyword-only but the first two: what the tw
         severity=KINDS[kind].severity_of(blocked=action is Action.BLOCK),
         title=title,
         message=message,
-        episode=(budget.id, state.period.starts_at.isoformat(), f"{share:g}"),
+        episode=episode(state, share=share),
         subject=_subject(call, budget.id),
         evidence={
             "budget": budget.id,
@@ -97,6 +97,11 @@ def _finding(  # noqa: PLR0913 - all keyword-only but the first two: what the tw
         remedy="Wait for the next period, raise the budget under `budgets`, or ask for fewer output tokens.",
         ends_at=state.period.ends_at,
     )
+
+
+def episode(state: BudgetState, *, share: float) -> tuple[str, ...]:
+    """Return what makes two findings on a budget one alert: the budget, its period, the threshold."""
+    return (state.budget.id, state.period.starts_at.isoformat(), f"{share:g}")
 
 
 def _subject(call: Call, budget_id: str) -> Subject:

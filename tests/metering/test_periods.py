@@ -1,12 +1,13 @@
 """Periods partition time in every zone: no gap, no overlap, whatever the clocks on the walls do."""
 
 import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from metering.periods import Period, PeriodKind, period_at
+from metering.periods import Period, PeriodKind, Weekday, period_at
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -81,3 +82,63 @@ def test_every_zone_has_a_period_now() -> None:
     for name in zoneinfo.available_timezones():
         for kind in ("hour", "day", "week", "month"):
             assert at in period_at(kind, ZoneInfo(name), at)
+
+
+@pytest.mark.parametrize(
+    ("first", "starts_at"),
+    [("monday", "2026-10-26"), ("tuesday", "2026-10-27"), ("saturday", "2026-10-31"), ("sunday", "2026-11-01")],
+)
+def test_a_week_begins_on_the_day_that_is_asked_for(first: Weekday, starts_at: str) -> None:
+    week = period_at("week", ZoneInfo("UTC"), utc("2026-11-01T12:00"), week_start=first)
+
+    assert week == Period(utc(starts_at), utc(starts_at) + timedelta(days=7))
+
+
+SINCE, UNTIL = utc("2011-01-01"), utc("2038-01-01")
+STEP = timedelta(days=2)
+
+
+def offsets(zone: ZoneInfo) -> tuple[timedelta | None, ...]:
+    """Return how far a zone is from UTC, every other day."""
+    return tuple((SINCE + number * STEP).astimezone(zone).utcoffset() for number in range((UNTIL - SINCE) // STEP))
+
+
+def different_zones() -> dict[tuple[timedelta | None, ...], ZoneInfo]:
+    """Return one zone of all whose clocks ever went differently in these years."""
+    return {offsets(zone): zone for zone in map(ZoneInfo, sorted(zoneinfo.available_timezones()))}
+
+
+def changes(zone: ZoneInfo, seen: tuple[timedelta | None, ...]) -> Iterator[datetime]:
+    """Return the seconds at which the clocks of a zone are set."""
+    for number in range(1, len(seen)):
+        if seen[number - 1] == seen[number]:
+            continue
+        early, late = SINCE + (number - 1) * STEP, SINCE + number * STEP
+        while late - early > timedelta(seconds=1):
+            middle = early + (late - early) // 2
+            if middle.astimezone(zone).utcoffset() == seen[number - 1]:
+                early = middle
+            else:
+                late = middle
+        yield late.replace(microsecond=0)
+
+
+REACH: dict[PeriodKind, timedelta] = {
+    "hour": timedelta(hours=3),
+    "day": timedelta(days=2),
+    "week": timedelta(days=8),
+    "month": timedelta(days=32),
+}
+
+
+def test_at_every_change_of_the_clocks_of_every_zone_periods_leave_no_gap_and_do_not_overlap() -> None:
+    checked = 0
+    for seen, zone in different_zones().items():
+        for change in changes(zone, seen):
+            for kind, reach in REACH.items():
+                follow(kind, zone, period_at(kind, zone, change - reach), change + reach)
+                for moment in (change - MICROSECOND, change, change + MICROSECOND):
+                    assert moment in period_at(kind, zone, moment)
+            checked += 1
+
+    assert checked > 2_000

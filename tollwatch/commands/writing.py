@@ -8,6 +8,8 @@ from typing import Any
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from api.tokens import Tokens
+from metering.budgets import BudgetBook
+from metering.ledger import Ledger
 from storage.database import StoreError
 from storage.lock import GatewayLock, LockHeld
 from storage.sqlite import SqliteDatabase
@@ -16,6 +18,7 @@ from tollwatch.control import Commands, ControlError, ask, socket_path
 from tollwatch.exits import CommandError
 from tollwatch.first_start import FirstStartError, first_start
 from tollwatch.people import people_commands
+from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.store import now
 
 
@@ -44,6 +47,8 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
             book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
             lockouts = Lockouts(database, book, now=now)
             await lockouts.load(within=config.detectors.lockout.within)
-            return await Commands(tokens=Tokens(database, now=now), alerts=book, more=people_commands(lockouts)).answer(command, given)
+            ledger = Ledger(database, instance="", now=now, on_settled=lambda _batch: None, budgets=BudgetBook(config.budgets).all)
+            more = {**people_commands(lockouts), **budget_commands(BudgetReset(database, ledger, book, now))}
+            return await Commands(tokens=Tokens(database, now=now), alerts=book, more=more).answer(command, given)
         finally:
             await database.close()
