@@ -96,6 +96,15 @@ class Trial:
         for finding in sorted(findings, key=_wait, reverse=True):
             self.hear(finding, refusal)
 
+    def take_in(self, inner: "Trial") -> None:
+        """Take in what was found of a part of this call; equal findings of other parts are one."""
+        known = {(each.finding.kind, each.finding.episode) for each in self.occurrences}
+        for each in inner.occurrences:
+            if (each.finding.kind, each.finding.episode) not in known:
+                self.occurrences.append(replace(each, call_id=self.call.id))
+        self.refused = self.refused or inner.refused
+        self.rule_id = self.rule_id or inner.rule_id
+
     @property
     def verdict(self) -> Verdict:
         """The decision as it stands."""

@@ -109,6 +109,16 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a call asks for beside its own: one request of a batch, or another model that it names. What is None is as in the call."""
+
+    model: str | None = None
+    prompt: Prompt | None = field(default=None, repr=False)
+    tools: tuple[str, ...] | None = None
+    max_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request to a provider, read once at the edge; everything after trusts it."""
 
@@ -141,6 +151,8 @@ class Call:
     """What else a price by the piece goes by, lower-case: the size and quality of a picture, the size of a film."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Only `user-agent`, lower-case; credentials are gone before a Call is built."""
+    parts: tuple[Part, ...] = field(default=(), repr=False)
+    """What else is asked for; rules judge each as if it were a call of its own."""
 
 
 class Ending(StrEnum):

@@ -81,6 +81,7 @@ class Calls:
             asked=facts.asked if facts else NO_USAGE,
             variant=facts.variant if facts else None,
             headers=_kept(agent),
+            parts=meaning.parts,
         )
         if caller.service is None and self._identity.names_services and (service := self._identity.service(call)):
             return replace(call, service=service)

@@ -1,46 +1,43 @@
 """One meaning: what policies see is what the provider will see, or the request is refused."""
 
 import re
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Final
+from urllib.parse import parse_qsl, unquote
 
 from alerting.finding import Refusal
-from metering.call import Consumption, Endpoint
-from metering.providers import FORMATS, FORMS
+from metering.call import Consumption, Endpoint, Part
+from metering.providers import FORMS
 from metering.providers.catalog import Provider
 from metering.providers.conversations import model_of_query
-from metering.providers.forms import read_form
 from metering.providers.routes import WEBSOCKET, Route, route
 from metering.providers.wire import RequestFacts
-from proxy import decoding, strict_json
+from proxy import bodies, model_names
+from proxy.bodies import Content
+from proxy.hosts import same_host
 from proxy.raw import RawRequest
+from proxy.rejected import Rejected
 
-IN_THREAD_FROM = 256 << 10
+IN_THREAD_FROM: Final = 256 << 10
 """Bodies of this size and more are read in a thread."""
-LONGEST_MODEL = 256
-"""Characters of a model's name: it stands in every row and alert, and no provider has a longer one."""
+LONGEST_MODEL: Final = model_names.LONGEST
 
 _ODD_PATH = re.compile(
     r"""//                                     # an empty segment
       | /\.{1,2}(?:/|$)                        # a step up or to nowhere
       | [\\\#;\x00-\x20\x7f-\U0010ffff]        # what some servers cut off, or read as another sign
       | %(?![0-9A-Fa-f]{2})                    # no escape at all
-      | %(?:25|2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])   # a sign that needs no escape, or one escaped twice
+      | %(?:[01][0-9A-Fa-f]|7[Ff])             # a control character
+      | %(?:25|2[DdEe]|3[0-9BbFf]|23|4[1-9A-Fa-f]|5[0-9AaCcFf]|6[1-9A-Fa-f]|7[0-9AaEe])   # needs no escape, or cuts off, or escaped twice
     """,
     re.VERBOSE,
 )
 _JSON_ENDPOINTS = frozenset({Endpoint.CHAT, Endpoint.RESPONSES, Endpoint.MESSAGES, Endpoint.EMBEDDINGS})
-_AGREED_ENCODINGS = ", ".join(decoding.CODINGS)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """Why a request has no single meaning, or is not read."""
-
-    refusal: Refusal
-    message: str
+_OTHER_METHOD = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+_MODEL_QUERY = frozenset({"model", "model_id", "modelid", "deployment"})
+_NESTED_REQUESTS = re.compile(r"/batch(?:/|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +48,15 @@ class Canonical:
     facts: RequestFacts | None
     rejected: Rejected | None = None
     websocket: bool = False
+    named: str | None = None
+    """The model that path or body name, in its plain form."""
+    parts: tuple[Part, ...] = ()
+    """What else is asked for."""
 
     @property
     def model(self) -> str | None:
         """The model that the path names (where it does, providers do not look at the body's), else the body's."""
-        model = self.route.model or (self.facts.model if self.facts else None)
+        model = self.named or self.route.model or (self.facts.model if self.facts else None)
         return model and model[:LONGEST_MODEL]
 
 
@@ -89,13 +90,48 @@ def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
         return Canonical(route=found, facts=None, rejected=rejected, websocket=websocket)
     if found.wire_format == WEBSOCKET:
         return _upgrade(found, raw.path)
-    if found.consumption is not Consumption.METERED or found.wire_format is None or websocket:
-        rejected_model = odd_model(found.model)
-        return Canonical(route=found, facts=None, rejected=rejected_model, websocket=websocket)
-    facts = _body(raw, found.wire_format, cap=cap)
-    if isinstance(facts, Rejected):
-        return Canonical(route=found, facts=None, rejected=facts)
-    return Canonical(route=found, facts=facts, rejected=odd_model(facts.model) or odd_model(found.model))
+    metered = found.consumption is Consumption.METERED and found.wire_format is not None and not websocket
+    content = bodies.read(raw, found, cap=cap) if metered else _unread(raw, found, cap=cap)
+    if isinstance(content, Rejected):
+        return Canonical(route=found, facts=None, rejected=content, websocket=websocket)
+    return _meaning(raw, found, content, websocket=websocket)
+
+
+def _meaning(raw: RawRequest, found: Route, content: Content, *, websocket: bool) -> Canonical:
+    facts, parts = content.facts, content.parts
+    if not raw.headers.keys().isdisjoint(bodies.HEADER_MODELS):
+        parts += bodies.header_models(raw.headers)
+    named = found.model or (facts.model if facts else None)
+    rejected = odd_model(facts.model) if facts else None
+    rejected = rejected or odd_model(found.model) or _odd_part(parts)
+    plain = None if named is None or rejected else model_names.plain(raw.provider, named)
+    if parts:
+        parts = tuple(_plain_part(raw.provider, part) for part in parts)
+    return Canonical(route=found, facts=facts, rejected=rejected, websocket=websocket, named=plain, parts=parts)
+
+
+def _plain_part(provider: Provider, part: Part) -> Part:
+    return part if part.model is None else replace(part, model=model_names.plain(provider, part.model))
+
+
+def _odd_part(parts: Iterable[Part]) -> Rejected | None:
+    return next((rejected for part in parts if (rejected := odd_model(part.model))), None)
+
+
+def _unread(raw: RawRequest, found: Route, *, cap: int) -> Content | Rejected:
+    """Return what a request says that is not metered: no rule about models is dodged by an endpoint that nobody reads."""
+    if found.operation == "telemetry" or (found.consumption is Consumption.RESULT and not raw.body):
+        return bodies.EMPTY
+    content = bodies.read_unread(raw, found, cap=cap)
+    if "?" not in raw.path or isinstance(content, Rejected):
+        return content
+    query = parse_qsl(raw.path.partition("?")[2], keep_blank_values=False)
+    asked = tuple(Part(model=value) for name, value in query if name.lower() in _MODEL_QUERY)
+    if not asked:
+        return content
+    if content.facts is None and found.model is None:
+        return Content(replace(bodies.NOTHING, model=asked[0].model), (*asked[1:], *content.parts))
+    return Content(content.facts, (*content.parts, *asked))
 
 
 def _upgrade(found: Route, path: str) -> Canonical:
@@ -103,81 +139,66 @@ def _upgrade(found: Route, path: str) -> Canonical:
     try:
         model = found.model or model_of_query(path)
     except ValueError as error:
-        return Canonical(route=found, facts=None, rejected=Rejected(Refusal.UNREADABLE, f"The request has no single meaning: {error}"))
+        return Canonical(route=found, facts=None, rejected=bodies.unreadable(error))
     return Canonical(route=replace(found, model=model), facts=None, rejected=odd_model(model))
 
 
 def _head(raw: RawRequest) -> Rejected | None:
     for name in raw.names:
         if same_host(name) != same_host(raw.host):
-            return Rejected(
-                Refusal.UNREADABLE, f"The request goes to {raw.host} but names {name[:100]!r}; CONNECT, SNI and Host must agree"
-            )
+            return _no_single(f"The request goes to {raw.host} but names {name[:100]!r}; CONNECT, SNI and Host must agree")
     if b"host" in raw.repeated:
-        return Rejected(Refusal.UNREADABLE, "The request has more than one Host header; send one")
-    path = raw.path.partition("?")[0]
-    if not path.startswith("/") or _ODD_PATH.search(path):
-        return Rejected(
-            Refusal.UNREADABLE,
-            f"The path {path[:200]!r} can be read in more than one way; send it normalised, without escapes it does not need",
-        )
+        return _no_single("The request has more than one Host header; send one")
+    if (why := _odd_path(raw.provider, raw.method, raw.path.partition("?")[0]) or _other_method(raw)) is not None:
+        return _no_single(why)
+    if (framing := raw.headers.get(b"transfer-encoding")) is not None and framing.strip().lower() != b"chunked":
+        return Rejected(Refusal.UNSUPPORTED_ENCODING, "Of transfer encodings only chunked is read; send the body plain")
     return None
 
 
-@lru_cache(maxsize=1024)
-def same_host(name: str) -> str:
-    """Return a host name in the form in which two of them are compared."""
-    return name.lower().rstrip(".")
+def _other_method(raw: RawRequest) -> str | None:
+    """Return why a request may be taken for one of another method, or None."""
+    for name in _OTHER_METHOD:
+        if name in raw.headers and raw.headers[name].decode("latin-1").strip().upper() != raw.method.upper():
+            return f"The header {name.decode()} asks for another method than {raw.method}; send that one"
+    if "?" in raw.path and "httpmethod" in raw.path.lower():
+        return f"The query asks for another method than {raw.method}; send that one"
+    return None
 
 
-def _body(raw: RawRequest, wire_format: str, *, cap: int) -> RequestFacts | Rejected:
-    data = raw.body
-    if coding := raw.headers.get(b"content-encoding"):
-        decoded = _decoded(coding, data, repeated=b"content-encoding" in raw.repeated, cap=cap)
-        if isinstance(decoded, Rejected):
-            return decoded
-        data = decoded
-    try:
-        if (uploads := FORMS.get(wire_format)) and _is_form(content_type := raw.headers.get(b"content-type", b"").decode("latin-1")):
-            form = read_form(data, content_type=content_type)
-            return uploads.read_form(form.fields, files=form.files)
-        return FORMATS[wire_format].read_request(strict_json.parse(data))
-    except ValueError as error:
-        return Rejected(Refusal.UNREADABLE, f"The request has no single meaning: {error}"[:500])
+def _no_single(message: str) -> Rejected:
+    return Rejected(Refusal.UNREADABLE, message)
 
 
-def _is_form(content_type: str) -> bool:
-    return content_type.lower().lstrip().startswith("multipart/form-data")
-
-
-def _decoded(field: bytes, data: bytes, *, repeated: bool, cap: int) -> bytes | Rejected:
-    coding = field.decode("latin-1").strip().lower()
-    if coding == "identity" and not repeated:
-        return data
-    if repeated or coding not in decoding.CODINGS:
-        return Rejected(
-            Refusal.UNSUPPORTED_ENCODING,
-            f"Content-Encoding {coding[:60]!r} is not read; send the body plain, or once encoded with one of: {_AGREED_ENCODINGS}",
-        )
-    try:
-        return decoding.decode(coding, data, cap=cap)
-    except decoding.TooLargeError:
-        return Rejected(
-            Refusal.TOO_LARGE,
-            f"The {coding} body decodes to more than it may; the limit is {cap:,} bytes (proxy.body_limits.json) and 100 times its size",
-        )
-    except decoding.DecodingError as error:
-        return Rejected(Refusal.UNREADABLE, f"The body is not what its Content-Encoding {coding!r} says: {error}"[:500])
+@lru_cache(maxsize=2048)
+def _odd_path(provider: Provider, method: str, path: str) -> str | None:
+    """Return why a path can be read in more than one way, or None."""
+    if not path.startswith("/") or _ODD_PATH.search(path):
+        return f"The path {path[:200]!r} can be read in more than one way; send it normalised, without escapes it does not need"
+    if "%" in path:
+        raw, decoded = route(provider, method, path), route(provider, method, unquote(path))
+        if (raw.operation, raw.wire_format, raw.model) != (decoded.operation, decoded.wire_format, decoded.model):
+            return f"The path {path[:200]!r} is another one once it is decoded; send it without escapes"
+    if provider.id in {"gcp.gemini", "gcp.vertex_ai"} and _NESTED_REQUESTS.match(path):
+        return "Requests inside of a request are not read; send them one by one"
+    return None
 
 
 def odd_model(model: str | None) -> Rejected | None:
     """Return why a model's name is not taken, or None."""
-    if model is not None and len(model) > LONGEST_MODEL:
-        return Rejected(
-            Refusal.UNREADABLE, f"The model name {model[:60]!a}… has {len(model):,} characters; at most {LONGEST_MODEL} are read"
-        )
-    if model is None or (model.isascii() and model.isprintable() and model.strip() == model):
+    if model is None or (why := model_names.oddity(model)) is None:
         return None
-    if model.isprintable() and model.strip() == model and unicodedata.normalize("NFKC", model) == model:
-        return None
-    return Rejected(Refusal.UNREADABLE, f"The model name {model[:60]!a} has signs that look like others or like none; write it plainly")
+    return Rejected(Refusal.UNREADABLE, why)
+
+
+__all__ = [
+    "IN_THREAD_FROM",
+    "LONGEST_MODEL",
+    "Canonical",
+    "Rejected",
+    "canonicalise",
+    "is_websocket",
+    "odd_model",
+    "route_of",
+    "takes_json",
+]

@@ -14,8 +14,8 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from metering.providers.catalog import provider_of_host
 from metering.providers.provider import Dialect, Provider
 from proxy import identity, refusal
-from proxy.canonical import same_host
 from proxy.flows import respond
+from proxy.hosts import same_host
 from proxy.refusal import Problem
 from proxy.settings import ProxySettings
 from proxy.targets import Targets, literal
@@ -45,7 +45,7 @@ class ForwardDoor:
 
     def provider(self, host: str) -> Provider | None:
         """Return whose host this is, or None for a foreign one."""
-        return provider_of_host(host, self._intercept_hosts)
+        return provider_of_host(host if host.isascii() else same_host(host), self._intercept_hosts)
 
     def connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Open a tunnel, or answer 403."""
@@ -124,6 +124,8 @@ class ForwardDoor:
                 names.append(flow.client_conn.sni)
         if host := headers.get(b"host"):
             names.append(authority_host(host))
+        if authority := flow.request.data.authority:
+            names.append(authority_host(authority))
         return tuple(dict.fromkeys(map(same_host, names)))
 
 

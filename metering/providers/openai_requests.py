@@ -42,7 +42,7 @@ def read_chat(body: Json) -> RequestFacts:
         _add_message(builder, message)
         builder.add(string(message, "reasoning_content"))
         _add_calls(builder, message)
-    tools = sequence(body, "tools") or sequence(body, "functions")
+    tools = [*sequence(body, "tools"), *sequence(body, "functions")]
     builder.tools = compact(tools, _schema(body))
     builder.server_tools = server_tools(tools)
     builder.thinking = _thinks(body)

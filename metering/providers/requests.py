@@ -32,6 +32,8 @@ _RUN_BY_THE_CALLER = frozenset({"function", "custom", "apply_patch", "local_shel
 _REASONING = frozenset({"thinking", "redacted_thinking"})
 """What Claude reasoned earlier: sent back, and left out of the prompt once the turn is over."""
 _DEEPEST = 32
+_LARGEST = (1 << 53) - 1
+"""Beyond it some readers see another number."""
 
 
 def integer(body: Json, *names: str, least: int = 0) -> int | None:
@@ -42,14 +44,16 @@ def integer(body: Json, *names: str, least: int = 0) -> int | None:
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"`{name}` must be a whole number of at least {least}")
+        if value > _LARGEST:
+            raise ValueError(f"`{name}` is {value:,}, and some readers see another number there; at most {_LARGEST:,} is read")
         return value
     return None
 
 
 def output_cap(body: Json, *names: str) -> int | None:
-    """Return the first output cap that is given; a negative one is none (local servers write -1 for no limit)."""
-    cap = integer(body, *names, least=-(1 << 63))
-    return None if cap is None or cap < 0 else cap
+    """Return the largest output cap that is given: servers differ in which of two they obey. A negative one is none (-1 for no limit)."""
+    caps = [cap for name in names if (cap := integer(body, name, least=-(1 << 63))) is not None]
+    return None if not caps or min(caps) < 0 else max(caps)
 
 
 def flag(body: Json, name: str) -> bool:

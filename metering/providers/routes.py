@@ -34,20 +34,25 @@ class _Rule:
     """The providers (ids) that the rule is for; empty for all."""
 
 
+def _pattern(suffix: str) -> re.Pattern[str]:
+    """Return the pattern of a path's end. Some servers do not look at case (Azure), so that `/Chat/Completions` is read too."""
+    return re.compile(suffix, re.IGNORECASE)
+
+
 def _read(suffix: str, operation: str, endpoint: Endpoint, wire_format: str, *only: str) -> _Rule:
-    return _Rule(re.compile(suffix), operation, endpoint, wire_format, Consumption.METERED, frozenset(only))
+    return _Rule(_pattern(suffix), operation, endpoint, wire_format, Consumption.METERED, frozenset(only))
 
 
 def _result(suffix: str, operation: str, endpoint: Endpoint, wire_format: str, *only: str) -> _Rule:
-    return _Rule(re.compile(suffix), operation, endpoint, wire_format, Consumption.RESULT, frozenset(only))
+    return _Rule(_pattern(suffix), operation, endpoint, wire_format, Consumption.RESULT, frozenset(only))
 
 
 def _unread(suffix: str, operation: str, endpoint: Endpoint = Endpoint.OTHER) -> _Rule:
-    return _Rule(re.compile(suffix), operation, endpoint)
+    return _Rule(_pattern(suffix), operation, endpoint)
 
 
 def _free(suffix: str, operation: str, endpoint: Endpoint = Endpoint.OTHER) -> _Rule:
-    return _Rule(re.compile(suffix), operation, endpoint, None, Consumption.FREE)
+    return _Rule(_pattern(suffix), operation, endpoint, None, Consumption.FREE)
 
 
 _VERTEX = ("gcp.vertex_ai",)
@@ -121,7 +126,7 @@ _POSTS = (
     _free(r"/conversations(?:/[^/]+(?:/items)?)?$|/vector_stores(?:/.*)?$|/api/show$", "other"),
     _free(r"/chat/completions/[^/]+$", "other"),
     # What agent CLIs report home.
-    _free(r"^/api/(?:event_logging|claude_code|claude_cli|oauth|hello)(?:/|$)|/analytics-events/|/telemetry$|/statsig", "other"),
+    _free(r"^/api/(?:event_logging|claude_code|claude_cli|oauth|hello)(?:/|$)|/analytics-events/|/telemetry$|/statsig", "telemetry"),
     _read(r"/batches$|/batch/jobs$|/batches/[^/]+/requests$", "batch", Endpoint.OTHER, "batch.create"),
 )
 
@@ -136,13 +141,14 @@ _GETS = (
     _result(r"/files/[^/]+:download$", "batch", Endpoint.FILES, "gemini.batch_results", "gcp.gemini"),
     _result(r"/files/[^/]+/content$", "batch", Endpoint.FILES, "openai.batch_results", *_OPENAI_BATCHES),
     # Paged: it cannot be told which page was seen before.
-    _Rule(re.compile(r"/batches/[^/]+/results$"), "batch", Endpoint.OTHER, only=frozenset({"x_ai"})),
+    _Rule(_pattern(r"/batches/[^/]+/results$"), "batch", Endpoint.OTHER, only=frozenset({"x_ai"})),
 )
 
 _LISTS = re.compile(r"/(?:models|available-models|tags)(?:/[^/]+)?$")
-_SEGMENT_MODEL = re.compile(r"/(?:deployments|engines)/([^/]+)/")
-_BEDROCK_MODEL = re.compile(r"/model/(.+)/[^/]+$")
-_GOOGLE_MODEL = re.compile(r"/models/([^/:]+):")
+_SEGMENT_MODEL = re.compile(r"/(?:deployments|engines)/([^/]+)/|/serving-endpoints/([^/]+)/invocations$", re.IGNORECASE)
+_BEDROCK_MODEL = re.compile(r"/model/(.+)/[^/]+$", re.IGNORECASE)
+_GOOGLE_MODEL = re.compile(r"/((?<=/models/)[^/:]+|tunedModels/[^/:]+):[^/]*$", re.IGNORECASE)
+_RUN_MODEL = re.compile(r"/ai/run/(.+)$|/models/([^/]+/[^/]+)/predictions$")
 
 
 def route(provider: Provider, method: str, path: str, *, websocket: bool = False) -> Route:
@@ -154,7 +160,7 @@ def route(provider: Provider, method: str, path: str, *, websocket: bool = False
     """
     path = path.partition("?")[0].rstrip("/")
     model = _model_in(path)
-    if provider.ai_paths and not any(part in f"{path}/" for part in provider.ai_paths):
+    if provider.ai_paths and not any(part in f"{path}/".lower() for part in provider.ai_paths):
         return Route(operation="other", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.FREE)
     if websocket and provider.dialect is Dialect.OPENAI and path.endswith(("/realtime", "/responses")):
         return Route(operation="realtime", endpoint=Endpoint.OTHER, wire_format=WEBSOCKET, consumption=Consumption.FREE, model=model)
@@ -185,6 +191,8 @@ def _free_route(path: str, model: str | None) -> Route:
 
 
 def _model_in(path: str) -> str | None:
-    """Return the model of `/models/M:verb` (Google), `/model/M/verb` (Bedrock) and `/deployments/M/…` (Azure)."""
-    match = _GOOGLE_MODEL.search(path) or _BEDROCK_MODEL.search(path) or _SEGMENT_MODEL.search(path)
-    return unquote(match[1]) if match else None
+    """Return the model of `/models/M:verb` (Google), `/model/M/verb` (Bedrock), `/deployments/M/…` (Azure) and the like."""
+    for pattern in (_GOOGLE_MODEL, _BEDROCK_MODEL, _SEGMENT_MODEL, _RUN_MODEL):
+        if match := pattern.search(path):
+            return unquote(match[match.lastindex or 1])
+    return None
