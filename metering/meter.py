@@ -23,6 +23,9 @@ _TO_THE_POINT = frozenset({Source.PROVIDER_REPORTED, Source.NONE, Source.UNMETER
 
 _ROUTERS = frozenset({"openrouter", "vercel"})
 
+_MOST_FALLBACKS = 16
+"""Models of a request that its bound looks at; providers take fewer."""
+
 _MEDIA = frozenset({Endpoint.IMAGES, Endpoint.AUDIO})
 
 
@@ -85,7 +88,11 @@ class Meter:
         if (fixed := self._fixed(call)) is not None:
             return Quote(input_tokens=input_tokens, output_tokens=0, cost_nano=fixed, priced=True)
         cap = self._settings.assume_output_tokens if call.max_output_tokens is None else call.max_output_tokens
-        return self._dearest(call, input_tokens=input_tokens, output_tokens=cap * call.choices)
+        quote = self._dearest(call, input_tokens=input_tokens, output_tokens=cap * call.choices)
+        for model in call.models[:_MOST_FALLBACKS]:
+            other = self._dearest(replace(call, model=model), input_tokens=input_tokens, output_tokens=quote.output_tokens)
+            quote = max(quote, other, key=lambda each: each.cost_nano)
+        return quote
 
     def _dearest(self, call: Call, *, input_tokens: int, output_tokens: int) -> Quote:
         """Return what a usage costs when each of its tokens is of the dearest class."""
@@ -130,7 +137,7 @@ class Meter:
 
     def _between(self, call: Call, reply: Reply, facts: ReplyFacts, reading: Reading) -> Reading:
         """Add the least and the most to a reading that is no certainty."""
-        bounds = [self._most(replace(call, model=name), facts) for name in {call.model, facts.model or call.model}]
+        bounds = [self._most(replace(call, model=name), facts) for name in _answering(call, facts)]
         most = max(bound for bound, priced in bounds if priced or not any(named for _bound, named in bounds))
         point = reading.cost_nano
         if reading.source is Source.UNPRICED:
@@ -212,7 +219,7 @@ class Meter:
         tier = facts.service_tier or call.service_tier
         model = facts.model or call.model
         for name in _names(call, model):
-            mark = regional_mark(call, name)
+            mark = regional_mark(call, name, facts.variant)
             price = self._prices.price(
                 provider=call.provider,
                 model=name,
@@ -237,6 +244,11 @@ class Meter:
 def _job(call: Call, facts: ReplyFacts) -> str | None:
     """Return by which id a result can be fetched again; where the answer does not tell, the path does."""
     return facts.job or (call.path if call.consumption is Consumption.RESULT else None)
+
+
+def _answering(call: Call, facts: ReplyFacts) -> set[str | None]:
+    """Return the models that may have answered: the one that the answer names, or all that were asked for."""
+    return {call.model, facts.model} if facts.model else {call.model, *call.models[:_MOST_FALLBACKS]}
 
 
 def _names(call: Call, model: str | None) -> Iterable[str | None]:

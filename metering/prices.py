@@ -156,7 +156,8 @@ class PriceBook:
             atto += more
         if mark != 1 and own.source == _LISTED:
             above, below = mark.as_integer_ratio()
-            atto = atto * above // below
+            fees = own.tariff.atto(Usage(web_searches=usage.web_searches)) if usage.web_searches else 0
+            atto = (atto - fees) * above // below + fees
         return Price(rounded(atto), own.source, self._versions[own.source])
 
     def rates(self, *, provider: str, model: str | None, at: datetime, service_tier: str | None = None) -> tuple[Row, str] | None:

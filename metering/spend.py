@@ -15,6 +15,7 @@ type SpendBy = Literal["day", "provider", "model", "user", "service", "departmen
 
 SPEND_BY: tuple[SpendBy, ...] = ("day", "provider", "model", "user", "service", "department", "source")
 
+_OURSELVES = "tollwatch"
 _DAY_MICROS = 86_400_000_000
 _FOR_EVER = 1 << 62
 _LAST_ID = "g"
@@ -82,7 +83,8 @@ def spend_query(
 ) -> tuple[str, tuple[Value, ...]]:
     """Return the statement that sums calls that began from `since` to before `until` by the keys, days first or the dearest first.
 
-    Whole hours before `rolled_until` are taken from their sums, everything else from the rows.
+    Whole hours before `rolled_until` are taken from their sums, everything else from the rows. The gateway's own calls (the canary,
+    `doctor`'s probes), which cost nothing, are left out unless they are asked for as a `provider`.
     """
     start, end = to_micros(since), _FOR_EVER if until is None else to_micros(until)
     first, stop = -(-start // HOUR_MICROS) * HOUR_MICROS, min(end // HOUR_MICROS * HOUR_MICROS, rolled_until)
@@ -96,7 +98,7 @@ def spend_query(
     for begin, close in edges:
         parts.append(_EDGE)
         bound += [first_id(from_micros(begin)), _LAST_ID if close == _FOR_EVER else first_id(from_micros(close) + _ID_SLACK), begin, close]
-    where = "" if provider is None else "WHERE provider = ? "
+    where = f"WHERE provider {'<>' if provider is None else '='} ? "
     keys = ", ".join(_GROUPS[each] for each in by)
     numbers = ", ".join(map(str, range(1, len(by) + 1)))
     cost, calls = len(by) + 3, len(by) + 1
@@ -104,7 +106,7 @@ def spend_query(
     sums = ", ".join(f"SUM({name})" for name in SUMS)
     # Made of the constants of this module alone; what comes from outside is bound.
     text = f"SELECT {keys}, {sums} FROM ({' UNION ALL '.join(parts)}) AS spent {where}GROUP BY {numbers} ORDER BY {order}"  # noqa: S608
-    return text, tuple(bound if provider is None else [*bound, provider])
+    return text, (*bound, provider or _OURSELVES)
 
 
 def spend_rows(rows: Sequence[tuple[Value, ...]], *, by: Sequence[SpendBy]) -> list[tuple[tuple[str | None, ...], SpendRow]]:

@@ -41,6 +41,7 @@ class AnthropicMessages:
             prompt=builder.build(),
             tools=tool_names(tools),
             service_tier=string(body, "service_tier"),
+            variant=string(body, "inference_geo"),
         )
 
     def reader(self, *, provider: str, content_type: str | None) -> ReplyReader:  # noqa: ARG002  # all who serve Messages count alike
@@ -87,6 +88,7 @@ def _facts(message: Json, usage: Json, said: Iterable[str], *, complete: bool) -
         error=error_type(message.get("error")),
         output_text="" if counted else "".join(said),
         service_tier="fast" if usage.get("speed") == "fast" else text(usage.get("service_tier")),
+        variant=text(usage.get("inference_geo")),
     )
 
 

@@ -39,29 +39,37 @@ class BatchResults:
 class BatchCreate:
     """Orders a batch: nothing is charged before its results are there.
 
-    The model is that of the batch or of its first request: providers run a batch on one model, or charge each by its own result.
+    The model is that of the batch or of its first request, and the other models those of the rest.
     """
 
     name = "batch.create"
 
     def read_request(self, body: Json) -> RequestFacts:
         """Return what the batch asks for, as far as the order itself says it."""
-        requests = [obj(each) for each in (*sequence(body, "requests"), *sequence(body, "batch_requests"))]
-        first = requests[0] if requests else obj(None)
-        holders = (body, first, obj(first.get("params")), obj(first.get("body")), obj(first.get("request")))
+        requests = (obj(each) for each in (*sequence(body, "requests"), *sequence(body, "batch_requests")))
+        models = list(dict.fromkeys(model for holder in (body, *_holders(requests)) if (model := string(holder, "model"))))
         return RequestFacts(
-            model=next((model for holder in holders if (model := string(holder, "model"))), None),
+            model=models[0] if models else None,
             streamed=False,
             max_output_tokens=0,
             choices=1,
             prompt=PromptBuilder().build(),
             tools=(),
             service_tier="batch",
+            models=tuple(models[1:]),
         )
 
     def reader(self, *, provider: str, content_type: str | None) -> ReplyReader:  # noqa: ARG002  # whatever is answered, no usage is
         """Return a reader for the receipt."""
         return AnswerReader(content_type=content_type, read_body=_receipt, read_events=lambda _: ReplyFacts())
+
+
+def _holders(requests: Iterable[Json]) -> Iterable[Json]:
+    """Yield what may name the model of each request: Gemini `request`, Anthropic `params`, Mistral `body`, xAI `batch_request`."""
+    for request in requests:
+        yield request
+        yield from (obj(request.get(name)) for name in ("params", "body", "request"))
+        yield from map(obj, obj(request.get("batch_request")).values())
 
 
 def _receipt(body: object) -> ReplyFacts:

@@ -8,6 +8,7 @@ from metering.call import Prompt
 from metering.providers.requests import (
     PromptBuilder,
     compact,
+    fallbacks,
     flag,
     integer,
     mapping,
@@ -200,12 +201,14 @@ def _is_token_ids(value: object) -> bool:
 
 def _facts(body: Json, prompt: Prompt, *, tools: tuple[str, ...], cap: tuple[str, ...]) -> RequestFacts:
     choices = integer(body, "n", least=1) or 1
+    model, models = string(body, "model"), fallbacks(body)
     return RequestFacts(
-        model=string(body, "model"),
+        model=model or next(iter(models), None),
         streamed=flag(body, "stream"),
         max_output_tokens=output_cap(body, *cap),
         choices=max(choices, integer(body, "best_of", least=1) or 1),
         prompt=prompt,
         tools=tools,
         service_tier=string(body, "service_tier"),
+        models=models,
     )

@@ -9,7 +9,7 @@ import orjson
 
 from metering.call import Medium, Prompt
 from metering.providers.media import MEDIA_TYPES, medium_of
-from metering.providers.shapes import Json, text
+from metering.providers.shapes import Json, items, obj, text
 
 _TEXT_KEYS = (
     "name",
@@ -107,6 +107,14 @@ def _compact_slowly(value: object) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
     except RecursionError:
         raise ValueError("the definitions are nested too deep") from None
+
+
+def fallbacks(body: Json) -> tuple[str, ...]:
+    """Return the models that the provider may take instead: OpenRouter's `models`, and those that Vercel's gateway is told."""
+    if "models" not in body and "providerOptions" not in body:
+        return ()
+    told = obj(obj(body.get("providerOptions")).get("gateway")).get("models")
+    return tuple(dict.fromkeys(name for each in (*items(body.get("models")), *items(told)) if (name := text(each))))
 
 
 def tool_names(tools: Sequence[object]) -> tuple[str, ...]:

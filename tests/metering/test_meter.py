@@ -216,3 +216,23 @@ def test_what_has_no_price_has_a_most_alone(meter: Meter, make_call: Any, make_r
 
     assert (reading.source, reading.cost_nano, reading.interval[0]) == (Source.UNPRICED, None, None)
     assert (reading.interval[1] or 0) > 0
+
+
+def test_a_hold_is_for_the_dearest_model_that_may_answer(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    call = make_call(
+        provider="openrouter", model="openai/gpt-4o-mini", models=("openai/gpt-4o", "deepseek/deepseek-chat"), max_output_tokens=10
+    )
+    alone = make_call(provider="openrouter", model="openai/gpt-4o", max_output_tokens=10)
+    cut = ReplyFacts(output_text="hello")
+
+    assert meter.quote(call, input_tokens=50) == meter.quote(alone, input_tokens=50)
+    assert meter.read(call, make_reply(), cut).interval[1] == meter.read(alone, make_reply(), cut).interval[1]
+
+
+def test_a_mark_is_on_tokens_not_on_searches(meter: Meter, make_call: Any, make_reply: Any) -> None:
+    usage = Usage(input_tokens=1_000_000, output_tokens=0, web_searches=100)
+    call = make_call(provider="anthropic", wire_format="anthropic.messages", model="claude-sonnet-4-6")
+
+    costs = [meter.read(call, make_reply(), ReplyFacts(usage=usage, complete=True, variant=place)).cost_nano for place in ("global", "us")]
+
+    assert costs == [4_000_000_000, 4_300_000_000]

@@ -167,7 +167,7 @@ def test_a_run_a_batch_and_a_completion_are_read() -> None:
     batch = read("batch.create", requests=[{"params": {"model": "claude", "max_tokens": 1}}])
 
     assert (run.prompt.system, run.prompt.texts, run.prompt.stored) == (("be brief",), ("hi", "more", "out"), True)
-    assert (batch.model, batch.max_output_tokens, batch.service_tier) == ("claude", 0, "batch")
+    assert (batch.model, batch.models, batch.max_output_tokens, batch.service_tier) == ("claude", (), 0, "batch")
     assert read("anthropic.complete", prompt="hi", max_tokens_to_sample=3).max_output_tokens == 3
     assert read("openai.speech", input="say", instructions="slowly").prompt.system == ("slowly",)
     assert read("openai.images", prompt="a cat", n=2, images=[{"image_url": "u"}]).prompt.media == 1
@@ -242,3 +242,26 @@ def test_a_count_in_an_upload_is_a_whole_number() -> None:
 def test_no_bytes_make_the_reading_of_an_upload_fail_but_with_a_reason(data: bytes) -> None:
     with suppress(ValueError):
         assert read_form(b"--XX\r\n" + data, content_type=_BOUNDARY).files >= 0
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        pytest.param({"requests": [{"params": {"model": name}} for name in ("a", "b", "a", "c")]}, id="anthropic"),
+        pytest.param({"requests": [{"body": {"model": name}} for name in ("a", "b", "c")]}, id="mistral"),
+        pytest.param({"model": "a", "requests": [{"body": {"model": name}} for name in ("b", "c")]}, id="of the batch too"),
+        pytest.param(
+            {"batch_requests": [{"batch_request_id": "1", "batch_request": {"chat_get_completion": {"model": name}}} for name in "abc"]},
+            id="xai",
+        ),
+        pytest.param({"batch": {}, "requests": [{"request": {"model": name}} for name in ("a", "b", "c")]}, id="gemini"),
+    ],
+)
+def test_an_order_names_the_models_of_all_its_requests(requests: dict[str, Any]) -> None:
+    facts = read("batch.create", **requests)
+
+    assert (facts.model, facts.models) == ("a", ("b", "c"))
+
+
+def test_an_order_that_leads_to_a_file_names_no_model() -> None:
+    assert read("batch.create", input_file_id="file-1", endpoint="/v1/chat/completions").model is None

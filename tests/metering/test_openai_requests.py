@@ -226,3 +226,27 @@ def test_an_anthropic_request_is_taken_apart() -> None:
     assert facts.prompt.system == ("Be brief.",)
     assert facts.prompt.texts == ("What?", "toll", '{"a":1}', "two", "a page", "a part")
     assert (facts.prompt.messages, facts.prompt.media) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("body", "model", "models"),
+    [
+        (
+            {"model": "openai/gpt-4o", "models": ["anthropic/claude-3.5-sonnet", "x/y", "x/y"]},
+            "openai/gpt-4o",
+            ("anthropic/claude-3.5-sonnet", "x/y"),
+        ),
+        ({"models": ["a/b", "c/d"]}, "a/b", ("a/b", "c/d")),
+        ({"model": "a/b", "providerOptions": {"gateway": {"models": ["c/d"]}}}, "a/b", ("c/d",)),
+        ({"model": "a/b", "models": "c/d"}, "a/b", ()),
+        ({"model": "a/b", "models": [None, ""]}, "a/b", ()),
+        ({"model": "a/b"}, "a/b", ()),
+    ],
+)
+@pytest.mark.parametrize("wire_format", ["openai.chat", "openai.responses"])
+def test_the_models_that_a_request_falls_back_to_are_named(
+    wire_format: str, body: dict[str, Any], model: str, models: tuple[str, ...]
+) -> None:
+    facts = read(wire_format, {**body, "messages": [], "input": "hi"})
+
+    assert (facts.model, facts.models) == (model, models)

@@ -140,3 +140,17 @@ async def test_a_row_has_one_shape_for_programs(filled: Any) -> None:
 @pytest.mark.parametrize(("nano", "text"), [(None, None), (0, "0"), (1, "0.000000001"), (1_500_000_000, "1.5"), (20_000_000_000, "20")])
 def test_money_is_an_exact_decimal_string(nano: int | None, text: str | None) -> None:
     assert usd(nano) == text
+
+
+async def test_calls_of_the_gateway_itself_are_no_spending_unless_they_are_asked_for(filled: Any) -> None:
+    bench, calls = filled
+    canary = bench.call(provider="tollwatch", service="tollwatch", model=None)
+    await bench.ledger.admit(bench.intent(call=canary))
+    bench.settle(canary, None, source=Source.NONE)
+    await bench.ledger.drain()
+
+    everything = await bench.ledger.spend(since=calls[0].started_at, by="provider")
+    asked = await bench.ledger.spend_by(since=calls[0].started_at, by=("provider",), provider="tollwatch")
+
+    assert {row.key for row in everything} == {"openai", "anthropic"}
+    assert [(keys, row.calls) for keys, row in asked] == [(("tollwatch",), 1)]
