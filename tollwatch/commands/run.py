@@ -21,6 +21,7 @@ from tollwatch.first_start import FirstStartError
 from tollwatch.output import counted, line
 from tollwatch.ownership import conflict
 from tollwatch.rawconfig import absolute
+from tollwatch.thaw import thaw_all
 
 
 def run(arguments: Namespace) -> int:
@@ -29,6 +30,8 @@ def run(arguments: Namespace) -> int:
     log.configure(config.log)
     if sentence := conflict():
         raise CommandError(sentence)
+    if not __debug__:
+        thaw_all()
     try:
         asyncio.run(
             serve(config, reread=lambda: _reread(arguments), announce=lambda running: _announce(running, _config_option(arguments)))
