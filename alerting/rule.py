@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from operator import attrgetter
-from typing import cast
+from typing import Final, Literal, cast
 from zoneinfo import ZoneInfo
 
 from alerting.rule_settings import Match, Not, RuleSettings, listed
@@ -25,7 +25,7 @@ PLACES = ("provider", "service", "host", "path", "endpoint", "operation")
 """The fields that say where a call goes and what for."""
 TIMES = ("hours", "weekdays")
 SIZES = ("min_input_tokens", "max_input_tokens", "min_bytes", "max_bytes")
-TEXTS = ("secrets", "text")
+TEXTS: Final[tuple[Literal["secrets", "text"], ...]] = ("secrets", "text")
 
 
 class Unknown(StrEnum):
@@ -118,9 +118,16 @@ class Rule:
         if self.reads_text:
             if scan is None:
                 return Unknown.TEXT
-            if not (self._secrets(scan) and self._text(scan)):
+            if not (self.finds("secrets", scan) and self.finds("text", scan)):
                 return False
         return held
+
+    def finds(self, field: Literal["secrets", "text"], scan: Scan) -> bool:
+        """Return whether what it asks of the prompt's text holds; a field that it does not give does."""
+        match = self.settings.match
+        if field == "secrets":
+            return match.secrets is None or any(found.kind in self.kinds for found in scan.secrets)
+        return match.text is None or any(pattern in scan.patterns for pattern in listed(match.text)) is not isinstance(match.text, Not)
 
     def _size(self, tokens: int, *, exact: bool) -> bool | Unknown:
         match = self.settings.match
@@ -130,15 +137,6 @@ class Rule:
         if least is not None and tokens < least:
             return False  # the exact count is no larger
         return Unknown.TOKENS
-
-    def _secrets(self, scan: Scan) -> bool:
-        return self.settings.match.secrets is None or any(found.kind in self.kinds for found in scan.secrets)
-
-    def _text(self, scan: Scan) -> bool:
-        patterns = self.settings.match.text
-        if patterns is None:
-            return True
-        return any(pattern in scan.patterns for pattern in listed(patterns)) is not isinstance(patterns, Not)
 
 
 def _between(least: int | None, value: int, most: int | None) -> bool:

@@ -24,7 +24,7 @@ ON CONFLICT (rule_id, day, outcome) DO UPDATE SET
 _SELECT = "SELECT rule_id, day, outcome, evaluations, last_at FROM rule_counts WHERE day >= ? ORDER BY rule_id, day, outcome"
 
 
-class Tested(StrEnum):
+class RuleOutcome(StrEnum):
     """What came of one rule and one call in its scope."""
 
     ALLOW = "allow"
@@ -37,7 +37,7 @@ class Tested(StrEnum):
     """A rule before it decided: its conditions were not tested, so that this is no evaluation."""
 
 
-_OF_ACTION = {Action.ALLOW: Tested.ALLOW, Action.ALERT: Tested.ALERT, Action.BLOCK: Tested.BLOCK}
+_OF_ACTION = {Action.ALLOW: RuleOutcome.ALLOW, Action.ALERT: RuleOutcome.ALERT, Action.BLOCK: RuleOutcome.BLOCK}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +46,14 @@ class RuleCount:
 
     rule_id: str
     day: date
-    outcome: Tested
+    outcome: RuleOutcome
     number: int
     last_at: datetime
 
     @property
     def is_evaluation(self) -> bool:
         """Whether the rule's conditions were tested."""
-        return self.outcome is not Tested.PASSED_OVER
+        return self.outcome is not RuleOutcome.PASSED_OVER
 
 
 class Tally:
@@ -84,7 +84,7 @@ class Tally:
     def empty(self) -> list[RuleCount]:
         """Return what each rule came to, and begin anew."""
         decided, self._decided = self._decided, {}
-        counts: dict[tuple[str, int, Tested], RuleCount] = {}
+        counts: dict[tuple[str, int, RuleOutcome], RuleCount] = {}
         for (ordinal, position), (number, at) in decided.items():
             for rule in self.rules:
                 key = (rule.id, ordinal, _outcome(rule, position))
@@ -99,10 +99,10 @@ class Tally:
         return list(counts.values())
 
 
-def _outcome(rule: Rule, decided: int) -> Tested:
+def _outcome(rule: Rule, decided: int) -> RuleOutcome:
     if rule.position == decided:
         return _OF_ACTION[rule.settings.action]
-    return Tested.UNMATCHED if rule.position < decided else Tested.PASSED_OVER
+    return RuleOutcome.UNMATCHED if rule.position < decided else RuleOutcome.PASSED_OVER
 
 
 class RuleCounts:
@@ -111,7 +111,7 @@ class RuleCounts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._touched: list[Tally] = []
-        self._waiting: dict[tuple[str, date, Tested], RuleCount] = {}
+        self._waiting: dict[tuple[str, date, RuleOutcome], RuleCount] = {}
         self._in_flight: Sequence[RuleCount] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._drains: list[asyncio.Future[None]] = []
@@ -193,7 +193,7 @@ class RuleCounts:
         self._schedule()
 
 
-def count_key(count: RuleCount) -> tuple[str, date, Tested]:
+def count_key(count: RuleCount) -> tuple[str, date, RuleOutcome]:
     """Return what tells one count from another."""
     return (count.rule_id, count.day, count.outcome)
 
@@ -212,7 +212,9 @@ def _sum(count: RuleCount, other: RuleCount | None) -> RuleCount:
 
 def _count_of(row: Sequence[object]) -> RuleCount:
     rule_id, day, outcome, number, last_at = cast("tuple[str, int, str, int, int]", tuple(row))
-    return RuleCount(rule_id=rule_id, day=from_micros(day).date(), outcome=Tested(outcome), number=number, last_at=from_micros(last_at))
+    return RuleCount(
+        rule_id=rule_id, day=from_micros(day).date(), outcome=RuleOutcome(outcome), number=number, last_at=from_micros(last_at)
+    )
 
 
 def _day_micros(day: date) -> int:

@@ -118,7 +118,7 @@ class Match(Section):
 class RuleSettings(Section):
     """One policy rule. The highest priority that matches decides; among equals block beats alert beats allow."""
 
-    id: str = Field(min_length=1, max_length=100, pattern=r"^[^\s/?#\x00-\x1f](?:[^/?#\x00-\x1f]*[^\s/?#\x00-\x1f])?$")
+    id: str = Field(min_length=1, max_length=100)
     title: str = Field(min_length=1, max_length=200)
     match: Match
     action: Action
@@ -129,3 +129,10 @@ class RuleSettings(Section):
     """Why the rule is there."""
     owner: str | None = Field(default=None, max_length=200)
     """Who answers for it."""
+
+    @field_validator("id")
+    @classmethod
+    def _fits_a_url(cls, value: str) -> str:
+        if value.strip() != value or not value.isprintable() or set(value) & set("/?#"):
+            raise ValueError(f"{value!r} is no id of a rule: leave out `/`, `?`, `#`, and blanks at its ends")
+        return value

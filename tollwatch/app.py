@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from alerting.rule_counts import RuleCounts
+from alerting.rulebook import RuleBook
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -56,6 +57,7 @@ from tollwatch.people import people_commands
 from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
 from tollwatch.resetting import BudgetReset, budget_commands
+from tollwatch.rule_commands import rule_commands
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
 
@@ -142,6 +144,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         meter.remember(await ledger.jobs(limit=KEPT))
         lockouts = Lockouts(database, book, now=now)
         await lockouts.load(within=config.detectors.lockout.within)
+        rules = RuleBook(database, file=config.rules, where="its `rules` section", now=now)
+        await rules.load()
+        rules.check()
         rule_counts = RuleCounts(database)
         stack.push_async_callback(rule_counts.drain)
         parts = Parts(
@@ -150,12 +155,14 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             meter=meter,
             counter=counter,
             book=book,
+            rules=rules,
             rule_counts=rule_counts,
             key=installation.key,
             learner=learner,
             lockouts=lockouts,
         )
         judge.swap(build_gate(config, parts))
+        rules.on_change = judge.follow
         judge.on_health(None)  # ends an alert that an earlier run left
         judge.gate.orphaned(recovered)
 
@@ -205,7 +212,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
 
         # What runs beside.
         reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, follow=lambda new: proxy.follow(new.users))
-        more = {**people_commands(lockouts), **budget_commands(BudgetReset(database, ledger, book, now))}
+        more = {**people_commands(lockouts), **rule_commands(rules), **budget_commands(BudgetReset(database, ledger, book, now))}
         commands = Commands(tokens=access.tokens, alerts=book, reload=reloader, more=more)
         control = ControlServer(socket_path(config.data_dir), commands)
         stack.push_async_callback(control.stop)

@@ -12,6 +12,8 @@ from tollwatch.rawconfig import ConfigError
 
 _EPILOG = "Exit codes: 0 ok, 1 error, 2 usage, 3 unhealthy, 4 blocked. Data is printed on stdout, everything else on stderr."
 _GATEWAY = "run:run"
+_ENDPOINTS = ("chat", "responses", "messages", "embeddings", "images", "audio", "files", "models", "other")
+"""Those of metering.call, which is not imported for the help."""
 _REST = "everything after -- is the command"
 
 
@@ -110,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
     _tokens(group("token", "API tokens"), add)
     _alerts(group("alerts", "what is wrong"), add)
+    _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
     _users(group("users", "the people who call, and who is locked out"), add)
     _ledger(commands, group("calls", "the ledger, one row a call"), add)
     _prices(group("prices", "what tokens cost"), add)
@@ -203,6 +206,43 @@ def _alerts(alerts: Group, add: Add) -> None:
             one.add_argument("--note", default=None)
 
 
+def _rules(rules: Group, add: Add) -> None:
+    add(rules, "ls", "rules:ls", "list the rules in the order in which they are asked", reads=True)
+    add(rules, "show", "rules:show", "show one rule", reads=True).add_argument("id")
+    test = add(rules, "test", "rules:test", "say which rule decides on a call, and why; ends with 4 when it is blocked", reads=True)
+    test.add_argument("--provider", default="openai", help="for example openai, which it is by default")
+    for name, text in (
+        ("model", "the model asked for"),
+        ("user", "who calls"),
+        ("department", "the user's department; the config's users tell it"),
+        ("agent", "the calling agent"),
+        ("service", "the service; the provider's name by default"),
+        ("key-id", "the provider key's fingerprint"),
+        ("host", "the provider's host"),
+        ("system", "the instructions"),
+        ("at", "when: 2026-01-31T22:30, UTC unless it has a zone; now by default"),
+    ):
+        test.add_argument(f"--{name}", help=text)
+    test.add_argument("--path", default="/v1/chat/completions")
+    test.add_argument("--operation", default="chat")
+    test.add_argument("--endpoint", default="chat", choices=_ENDPOINTS)
+    test.add_argument("--tool", action="append", default=[], metavar="NAME", help="a tool that the call defines; may be given again")
+    test.add_argument("--tokens", type=_count, help="input tokens; counted from the prompt by default")
+    test.add_argument("--bytes", type=_count, help="bytes of the request; the prompt's by default")
+    prompt = test.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT")
+    prompt.add_argument("--prompt-file", type=Path, metavar="FILE")
+    made = add(rules, "add", "rules:add", "store the rules of a YAML or JSON file; they are in force at once")
+    made.add_argument("file", help="one rule, or `rules:` and a list; - reads standard input")
+    made.add_argument("--replace", action="store_true", help="put them in the place of stored rules of the same ids")
+    for name, text in (
+        ("rm", "remove a stored rule"),
+        ("enable", "switch a stored rule on"),
+        ("disable", "switch a stored rule off without removing it"),
+    ):
+        add(rules, name, f"rules:{name}", text).add_argument("id")
+
+
 def _users(users: Group, add: Add) -> None:
     add(users, "ls", "users:ls", "list the users of the config and everybody who is locked out", reads=True)
     lock = add(users, "lock", "users:lock", "refuse all calls of a user until somebody unlocks")
@@ -223,6 +263,12 @@ def _environment(made: argparse.ArgumentParser, *, executes: bool) -> None:
         made.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND", help=_REST)
         return
     made.add_argument("--shell", choices=["bash", "zsh", "fish", "powershell", "dotenv"], default=None)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def _positive(text: str) -> int:

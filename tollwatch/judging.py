@@ -15,6 +15,7 @@ from alerting.lockout import Lockouts
 from alerting.people import People
 from alerting.policy import Policy
 from alerting.rule_counts import RuleCounts
+from alerting.rulebook import RuleBook
 from metering.budgets import BudgetBook
 from metering.call import Call, Reply
 from metering.holds import Settled
@@ -40,6 +41,7 @@ class Parts:
     meter: Meter
     counter: TokenCounter
     book: AlertBook
+    rules: RuleBook
     rule_counts: RuleCounts
     key: bytes
     """The installation's own, for the fingerprints of prompts."""
@@ -57,7 +59,7 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
     """
     return Gate(
         mode=config.mode,
-        rules=Policy(config.rules),
+        rules=parts.rules.policy(config.rules),
         rule_counts=parts.rule_counts,
         detectors=Detectors.of(config.detectors, key=parts.key),
         rates=RateLimits(config.detectors.rate_limits, earlier=None if earlier is None else earlier.rates),
@@ -104,6 +106,10 @@ class Judge:
         if self._gate is None:
             raise RuntimeError("the gateway judges before it is wired")
         return self._gate
+
+    def follow(self, rules: Policy) -> None:
+        """Judge new calls by other rules, all else as before."""
+        self.gate.follow(rules)
 
     def swap(self, gate: Gate) -> None:
         """Judge new calls by another gate."""

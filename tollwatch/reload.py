@@ -58,6 +58,7 @@ class Reloader:
         if not changed:
             return ["nothing changed"]
         self._parts.ledger.follow(BudgetBook(config.budgets).all)
+        self._parts.rules.follow(config.rules)
         self._judge.swap(gate)
         self._follow(config)
         self._config = config

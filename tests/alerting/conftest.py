@@ -59,6 +59,7 @@ class World:
     database: SqliteDatabase
     clock: Clock
     prices: PriceBook
+    counts: RuleCounts
 
     def answer(self, call: Call, *, input_tokens: int | None = 10, output_tokens: int | None = 5, status: int = 200, **more: Any) -> Any:
         """Settle a call as answered."""
@@ -110,10 +111,11 @@ class Worlds:
             budgets=budget_book.all,
             on_health=lambda failure: world.gate.on_health(failure),  # noqa: PLW0108 - the same
         )
+        counts = RuleCounts(self.database)
         baselines = Baselines(self.database, approve=settings.prompt_drift.approve, now=self.clock)
         gate = Gate(
             mode=mode,  # type: ignore[arg-type]  # the tests say which
-            rule_counts=RuleCounts(self.database),
+            rule_counts=counts,
             rules=Policy([RuleSettings.model_validate(rule) for rule in rules or []]),
             detectors=Detectors.of(settings, key=b"k" * 32),
             rates=RateLimits(settings.rate_limits, clock=self.clock.nanoseconds),
@@ -126,7 +128,7 @@ class Worlds:
             unknown_formats=unknown_formats,  # type: ignore[arg-type]  # the same
             now=self.clock,
         )
-        world = World(gate, ledger, book, baselines, self.database, self.clock, prices)
+        world = World(gate, ledger, book, baselines, self.database, self.clock, prices, counts)
         self.made.append(world)
         return world
 

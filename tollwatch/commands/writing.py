@@ -7,6 +7,7 @@ from typing import Any
 
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
+from alerting.rulebook import RuleBook
 from api.tokens import Tokens
 from metering.budgets import BudgetBook
 from metering.ledger import Ledger
@@ -19,6 +20,7 @@ from tollwatch.exits import CommandError
 from tollwatch.first_start import FirstStartError, first_start
 from tollwatch.people import people_commands
 from tollwatch.resetting import BudgetReset, budget_commands
+from tollwatch.rule_commands import rule_commands
 from tollwatch.store import now
 
 
@@ -47,8 +49,10 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
             book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
             lockouts = Lockouts(database, book, now=now)
             await lockouts.load(within=config.detectors.lockout.within)
+            rules = RuleBook(database, file=config.rules, where="its `rules` section", now=now)
+            await rules.load()
             ledger = Ledger(database, instance="", now=now, on_settled=lambda _batch: None, budgets=BudgetBook(config.budgets).all)
-            more = {**people_commands(lockouts), **budget_commands(BudgetReset(database, ledger, book, now))}
+            more = {**people_commands(lockouts), **rule_commands(rules), **budget_commands(BudgetReset(database, ledger, book, now))}
             return await Commands(tokens=Tokens(database, now=now), alerts=book, more=more).answer(command, given)
         finally:
             await database.close()
