@@ -7,18 +7,30 @@ from types import MappingProxyType
 from typing import cast
 
 from alerting.globs import UndecidedError, common_text
-from alerting.rule_settings import Match, Not
+from alerting.rule_settings import Match, Not, listed
+from alerting.texts import known_kinds
+from alerting.weeks import Week, a_moment, week_of
 from metering.call import Endpoint
 from metering.scope import compile_patterns
 from metering.settings import Patterns
 
 _MOST_STEPS = 5_000
 """Of trying by which field each unwanted match may fail."""
-_TEXTS = ("provider", "operation", "host", "path", "service")
-_MAYBE_TEXTS = ("model", "user", "department", "agent", "key_id")
-"""Texts that a call may lack."""
+_CERTAIN = frozenset({"provider", "operation", "host", "path", "service"})
+"""Texts that each call has; the others (model, user, …) it may lack."""
+_SIZES = frozenset({"min_input_tokens", "max_input_tokens", "min_bytes", "max_bytes"})
+_TIMES = frozenset({"hours", "weekdays", "timezone"})
 
-type Said = Patterns | Not | int
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """That a number is not below (or not above) a limit."""
+
+    limit: int
+    is_least: bool
+
+
+type Said = Patterns | Not | Bound | Week | frozenset[str]
 """What a match says of one field."""
 type Shown = str | int | tuple[str, ...] | None
 """The value of a field in an example; None: the call lacks it."""
@@ -36,23 +48,34 @@ class Claim:
 def an_example(wanted: Sequence[Match], unwanted: Sequence[Match] = ()) -> Example | None:
     """Return the fields of a call that each of `wanted` matches and none of `unwanted`; None: no call can. Raises UndecidedError.
 
-    Fields that it does not name may have any value. What a call says in one field is taken to bind no other.
+    Fields that it does not name may have any value. What a call says in one field is taken to bind no other, and patterns of text are
+    taken to bind each other only where they are the same: two different ones may stand in a text, together or apart.
     """
     claims: dict[str, tuple[Claim, ...]] = {}
     for match in wanted:
-        for field, said in _fields(match):
+        for field, said in said_by(match):
             claims[field] = (*claims.get(field, ()), Claim(said, met=True))
-    for field, of_field in claims.items():
-        if _value(field, of_field) is None:
-            return None
-    return _fail(claims, [tuple(_fields(match)) for match in unwanted], iter(range(_MOST_STEPS)))
+    if any(_value(field, of_field) is None for field, of_field in claims.items()):
+        return None
+    return _fail(claims, [tuple(said_by(match)) for match in unwanted], iter(range(_MOST_STEPS)))
 
 
-def _fields(match: Match) -> Iterator[tuple[str, Said]]:
+def said_by(match: Match) -> Iterator[tuple[str, Said]]:
+    """Return what a match says, each with the field of a call that it is about."""
     for field in Match.model_fields:
         said = getattr(match, field)
-        if said is not None and field != "timezone":  # it only says what the hours and days mean
+        if said is None or field in _TIMES:
+            continue
+        if field in _SIZES:
+            side, _, name = field.partition("_")
+            yield name, Bound(said, is_least=side == "min")
+        elif field == "secrets":
+            named = known_kinds(listed(said))
+            yield field, known_kinds(("any",)) - named if isinstance(said, Not) else named
+        else:
             yield field, said
+    if (week := week_of(match)) is not None:
+        yield "time", week
 
 
 def _fail(
@@ -63,7 +86,7 @@ def _fail(
         return MappingProxyType({field: found.value for field, of_field in claims.items() if (found := _value(field, of_field))})
     for field, said in unwanted[0]:
         if next(steps, None) is None:
-            raise UndecidedError(f"more than {_MOST_STEPS:,} ways to hold the rules against each other")
+            raise UndecidedError(f"there are more than {_MOST_STEPS:,} ways to hold them against each other")
         narrowed = (*claims.get(field, ()), Claim(said, met=False))
         if _value(field, narrowed) is None:
             continue
@@ -81,47 +104,92 @@ class _Value:
 @lru_cache(maxsize=65_536)
 def _value(field: str, claims: tuple[Claim, ...]) -> _Value | None:
     """Return a value of the field that meets all claims; None: there is none."""
-    if field == "min_input_tokens":
-        return _size(claims)
-    if field == "tools" and not any(isinstance(claim.said, Not) for claim in claims):
+    if field in {"input_tokens", "bytes"}:
+        return _number(claims)
+    if field == "time":
+        moment = a_moment([(cast("Week", claim.said), claim.met) for claim in claims])
+        return None if moment is None else _Value(moment)
+    if field in {"secrets", "text"}:
+        return _contents(claims)
+    if field == "tools":
         return _tools(claims)
     if field == "endpoint":
         return next((_Value(endpoint.value) for endpoint in Endpoint if all(_holds(claim, endpoint.value) for claim in claims)), None)
-    if field not in _TEXTS and field not in _MAYBE_TEXTS:
-        raise UndecidedError(f"rules are not held against each other by {field}")
-    return _text(claims) or (_Value(None) if field in _MAYBE_TEXTS and all(_holds(claim, None) for claim in claims) else None)
+    return _text(claims) or _lack(field, claims)
 
 
 def _text(claims: tuple[Claim, ...]) -> _Value | None:
-    wanted: list[Patterns] = []
-    unwanted: list[Patterns] = []
+    wanted: dict[Patterns, None] = {}
+    unwanted: dict[Patterns, None] = {}
     for claim in claims:
-        patterns, positive = (claim.said.not_, not claim.met) if isinstance(claim.said, Not) else (cast("Patterns", claim.said), claim.met)
-        (wanted if positive else unwanted).append(patterns)
-    found = common_text(tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted)))
+        patterns, excludes = _globs(claim)
+        (wanted if claim.met is not excludes else unwanted)[patterns] = None
+    found = common_text(tuple(wanted), tuple(unwanted))
     return None if found is None else _Value(found)
 
 
+def _lack(field: str, claims: tuple[Claim, ...]) -> _Value | None:
+    """Return the value of a call without one, which meets each `not`; one that is free and names no model meets no match of a model."""
+    if field in _CERTAIN:
+        return None
+    if all(_holds(claim, None) for claim in claims) or (field == "model" and not any(claim.met for claim in claims)):
+        return _Value(None)
+    return None
+
+
 def _holds(claim: Claim, value: str | None) -> bool:
-    if isinstance(claim.said, Not):
-        return claim.met is not compile_patterns(claim.said.not_)(value)
-    return claim.met is compile_patterns(cast("Patterns", claim.said))(value)
+    patterns, excludes = _globs(claim)
+    return claim.met is (compile_patterns(patterns)(value) is not excludes)
+
+
+def _globs(claim: Claim) -> tuple[Patterns, bool]:
+    """Return the globs of a claim, and whether what they match is excluded."""
+    said = claim.said
+    return (said.not_, True) if isinstance(said, Not) else (cast("Patterns", said), False)
 
 
 def _tools(claims: tuple[Claim, ...]) -> _Value | None:
     """Return the tools of a call: one for each match that wants one, each foreign to all that want none."""
-    unwanted = tuple(cast("Patterns", claim.said) for claim in claims if not claim.met)
-    tools: list[str] = []
+    wanted: list[Patterns] = []
+    unwanted: list[Patterns] = []
     for claim in claims:
-        if claim.met:
-            tool = common_text((cast("Patterns", claim.said),), unwanted)
-            if tool is None:
-                return None
-            tools.append(tool)
-    return _Value(tuple(dict.fromkeys(tools)))
+        if not claim.met:
+            patterns, excludes = _globs(claim)
+            (wanted if excludes else unwanted).append(patterns)
+    tools: dict[str, None] = {}
+    for claim in claims:
+        if not claim.met:
+            continue
+        patterns, excludes = _globs(claim)
+        tool = common_text((*wanted,), (*unwanted, patterns)) if excludes else common_text((*wanted, patterns), (*unwanted,))
+        if tool is None:
+            return None
+        tools[tool] = None
+    return _Value(tuple(tools))
 
 
-def _size(claims: tuple[Claim, ...]) -> _Value | None:
-    least = max((cast("int", claim.said) for claim in claims if claim.met), default=0)
-    below = min((cast("int", claim.said) for claim in claims if not claim.met), default=None)
-    return _Value(least) if below is None or least < below else None
+def _contents(claims: tuple[Claim, ...]) -> _Value | None:
+    """Return what stands in a prompt: of each claim that wants something, something that no claim forbids."""
+    forbidden: set[str] = set()
+    choices: list[Sequence[str]] = []
+    for claim in claims:
+        said = claim.said
+        names: Sequence[str] = sorted(said) if isinstance(said, frozenset) else listed(cast("Patterns | Not", said))
+        if claim.met is not isinstance(said, Not):
+            choices.append(names)
+        else:
+            forbidden.update(names)
+    found: dict[str, None] = {}
+    for names in choices:
+        name = next((name for name in names if name not in forbidden), None)
+        if name is None:
+            return None
+        found[name] = None
+    return _Value(tuple(found))
+
+
+def _number(claims: tuple[Claim, ...]) -> _Value | None:
+    bounds = [(cast("Bound", claim.said), claim.met) for claim in claims]
+    least = max((bound.limit if met else bound.limit + 1 for bound, met in bounds if bound.is_least is met), default=0)
+    most = min((bound.limit if met else bound.limit - 1 for bound, met in bounds if bound.is_least is not met), default=None)
+    return _Value(least) if most is None or least <= most else None

@@ -89,7 +89,7 @@ class Rule:
         self.scope = scope_of(match)
         self.tests: dict[str, Test] = {name: _test(name, getattr(match, name)) for name in NAMED if getattr(match, name) is not None}
         """The test of each named field that is given."""
-        self.schedule = _schedule(match)
+        self.schedule = schedule_of(match)
         self.kinds = _kinds(match)
         """The secrets that it looks for; with a `not`, all but those."""
         self.is_static = self.schedule is None and all(getattr(match, name) is None for name in (*SIZES, *TEXTS))
@@ -143,7 +143,8 @@ def _between(least: int | None, value: int, most: int | None) -> bool:
     return (least is None or value >= least) and (most is None or value <= most)
 
 
-def _schedule(match: Match) -> Schedule | None:
+def schedule_of(match: Match) -> Schedule | None:
+    """Return the minutes of the week that a match means; None where it says nothing of them."""
     if match.hours is None and match.weekdays is None:
         return None
     return Schedule(

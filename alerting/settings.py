@@ -88,3 +88,24 @@ class AlertingSettings(Section):
     dedup: Literal["episode", "none"] = "episode"
     expire_after: Span = timedelta(hours=24)
     retention_days: int = Field(default=30, ge=1, le=3650)
+
+
+class RuleHealthSettings(Section):
+    """The `rule_health` section: when a rule itself is worth an alert."""
+
+    dormant_after: Span = timedelta(days=90)
+    """A rule that was not evaluated for so long is dormant."""
+    deny_rate: float = Field(default=0.5, gt=0, lt=1)
+    """The share of evaluations that may be denied; the alert ends 0.05 below it."""
+    deny_window: Span = timedelta(days=30)
+    """The days over which the share is taken, today included."""
+    min_evaluations: int = Field(default=10, ge=1)
+    """With fewer in the window, the share says nothing."""
+
+    @model_validator(mode="after")
+    def _whole_days(self) -> "RuleHealthSettings":
+        for name in ("dormant_after", "deny_window"):
+            if getattr(self, name) < timedelta(days=1):
+                msg = f"{name} is counted by days: write at least 1d"
+                raise ValueError(msg)
+        return self

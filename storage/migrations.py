@@ -263,4 +263,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (budget_id, hour)
         )""",
     ),
+    (
+        # What is remembered of each rule (`score` is of `measured_at`), and the conditions of rules that hold and are alerted.
+        """CREATE TABLE rule_records (
+            rule_id TEXT PRIMARY KEY,
+            digest TEXT NOT NULL,
+            enabled BIGINT NOT NULL,
+            enabled_at BIGINT NOT NULL,
+            changed_at BIGINT NOT NULL,
+            measured_at BIGINT,
+            score BIGINT
+        )""",
+        """CREATE TABLE rule_conditions (
+            fingerprint TEXT PRIMARY KEY,
+            kind TEXT NOT NULL,
+            rule_id TEXT NOT NULL,
+            since_at BIGINT NOT NULL,
+            detail TEXT NOT NULL
+        )""",
+    ),
 )

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from alerting.rule_counts import RuleCounts
+from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
 from api.access import Access
 from api.app import create_app
@@ -211,6 +212,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         state.canary_held = True
 
         # What runs beside.
+        rule_watch = RuleWatch(
+            database=database, book=book, counts=rule_counts, rules=lambda: judge.gate.rules, settings=config.rule_health, now=now
+        )
         reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, follow=lambda new: proxy.follow(new.users))
         more = {**people_commands(lockouts), **rule_commands(rules), **budget_commands(BudgetReset(database, ledger, book, now))}
         commands = Commands(tokens=access.tokens, alerts=book, reload=reloader, more=more)
@@ -222,6 +226,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
         supervisor.run("learning", learner.run)
+        supervisor.run("rules", lambda: rule_watch.run(judge.swapped))
         supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))
         supervisor.every("roll_up_budgets", _ROLL_UP, lambda: roll_up_budgets(database))
         supervisor.every("prune_calls", _DAY, lambda: prune(database, before=now() - timedelta(days=config.metering.retention_days)))

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from alerting.rule_settings import RuleSettings
-from alerting.settings import AlertingSettings, DetectorSettings
+from alerting.settings import AlertingSettings, DetectorSettings, RuleHealthSettings
 from api.settings import ApiSettings
 from metering.settings import BudgetSettings, MeteringSettings, PricingSettings, Section, ServiceSettings, UserSettings
 from proxy.settings import IdentitySource, ProxySettings
@@ -63,6 +63,7 @@ class Config(Section):
     budgets: tuple[BudgetSettings, ...] = ()
     rules: tuple[RuleSettings, ...] = ()
     detectors: DetectorSettings = DetectorSettings()
+    rule_health: RuleHealthSettings = RuleHealthSettings()
     alerting: AlertingSettings = AlertingSettings()
     log: LogSettings = LogSettings()
 

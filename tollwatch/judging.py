@@ -1,5 +1,6 @@
 """The gate that the config asks for, and the one that is in force."""
 
+import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,6 +98,8 @@ class Judge:
         self._gate: Gate | None = None
         self._admitted: dict[str, Gate] = {}
         self._store_failed = False
+        self.swapped = asyncio.Event()
+        """Set at each swap: who looks at the rules in force clears it."""
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call that a hard budget has nothing left for: the proxy's."""
 
@@ -114,6 +117,7 @@ class Judge:
     def swap(self, gate: Gate) -> None:
         """Judge new calls by another gate."""
         self._gate = gate
+        self.swapped.set()
         gate.on_cut = self._cut
 
     async def admit(self, call: Call) -> Verdict:
