@@ -8,7 +8,7 @@ from alerting.conflicts import Analysis
 from alerting.finding import Action, AlertKind, Finding, Subject
 from alerting.kinds import KINDS
 from alerting.rule import given
-from alerting.rule_counts import RuleCount, Tested
+from alerting.rule_counts import RuleCount, RuleOutcome
 from alerting.rule_settings import Match, Not, RuleSettings, listed
 from alerting.settings import RuleHealthSettings
 
@@ -90,9 +90,9 @@ def activities(counts: Iterable[RuleCount], *, settings: RuleHealthSettings, now
         found[count.rule_id] = Activity(
             evaluated_at=max(count.last_at, before.evaluated_at or count.last_at),
             evaluations=before.evaluations + in_window,
-            denied=before.denied + (in_window if count.outcome is Tested.BLOCK else 0),
-            matched=before.matched or count.outcome is not Tested.UNMATCHED,
-            unmatched=before.unmatched or count.outcome is Tested.UNMATCHED,
+            denied=before.denied + (in_window if count.outcome is RuleOutcome.BLOCK else 0),
+            matched=before.matched or count.outcome is not RuleOutcome.UNMATCHED,
+            unmatched=before.unmatched or count.outcome is RuleOutcome.UNMATCHED,
         )
     return found
 

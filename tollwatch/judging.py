@@ -99,7 +99,7 @@ class Judge:
         self._admitted: dict[str, Gate] = {}
         self._store_failed = False
         self.swapped = asyncio.Event()
-        """Set at each swap: who looks at the rules in force clears it."""
+        """Set whenever the rules change: who looks at those in force clears it."""
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call that a hard budget has nothing left for: the proxy's."""
 
@@ -113,6 +113,7 @@ class Judge:
     def follow(self, rules: Policy) -> None:
         """Judge new calls by other rules, all else as before."""
         self.gate.follow(rules)
+        self.swapped.set()
 
     def swap(self, gate: Gate) -> None:
         """Judge new calls by another gate."""
