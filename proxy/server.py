@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
@@ -151,6 +152,12 @@ class ProxyServer:
             more = extra.expanduser().read_bytes()
         except OSError as error:
             raise ValueError(f"proxy.upstream_ca: cannot read {extra} ({error.strerror}); give the path of a PEM file, or null") from error
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=more.decode("ascii"))
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(
+                f"proxy.upstream_ca: {extra} holds no certificate in PEM form; give the path of one that does, or null"
+            ) from error
         bundle = self._ca_dir / "upstream-bundle.pem"
         secret_files.write(bundle, Path(certifi.where()).read_bytes() + b"\n" + more)
         return bundle

@@ -54,6 +54,7 @@ from tollwatch.first_start import Installation, SetupCodeFile, first_start
 from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
 from tollwatch.log import JoinedWrites, call_lines
+from tollwatch.passwords import password_commands
 from tollwatch.people import people_commands
 from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
@@ -216,7 +217,12 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             database=database, book=book, counts=rule_counts, rules=lambda: judge.gate.rules, settings=config.rule_health, now=now
         )
         reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, follow=lambda new: proxy.follow(new.users))
-        more = {**people_commands(lockouts), **rule_commands(rules), **budget_commands(BudgetReset(database, ledger, book, now))}
+        more = {
+            **people_commands(lockouts),
+            **rule_commands(rules),
+            **budget_commands(BudgetReset(database, ledger, book, now)),
+            **password_commands(access.passwords, SetupCodeFile(config.data_dir)),
+        }
         commands = Commands(tokens=access.tokens, alerts=book, reload=reloader, more=more)
         control = ControlServer(socket_path(config.data_dir), commands)
         stack.push_async_callback(control.stop)

@@ -111,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     _tokens(group("token", "API tokens"), add)
+    add(group("password", "the password of the API"), "reset", "password:reset", "remove it and print a new setup code", reads=True)
     _alerts(group("alerts", "what is wrong"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
     _users(group("users", "the people who call, and who is locked out"), add)
@@ -123,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     reset.add_argument("name")
     store = group("db", "the database")
     add(store, "verify", "db:verify", "look through the whole database, beside the gateway or without it", reads=True)
+    add(store, "status", "db:status", "where the database is, how large it is and what it keeps", reads=True)
     add(store, "backup", "db:backup", "copy the database, beside the gateway or without it").add_argument("file", type=Path)
     config = group("config", "the config file")
     add(config, "show", "config:show", "print the config in force, defaults included", reads=True)

@@ -45,6 +45,11 @@ class SetupCodeFile:
         """Make the code useless."""
         self._path.unlink(missing_ok=True)
 
+    def renew(self) -> str:
+        """Make a new code, which lets a password be set once more."""
+        self.consume()
+        return _kept(self._path, _new_code)
+
 
 def first_start(data_dir: Path, *, org_id: UUID | None = None) -> Installation:
     """Make what is missing and return the whole; what is there stays as it is, so that running it again changes nothing."""
@@ -53,7 +58,7 @@ def first_start(data_dir: Path, *, org_id: UUID | None = None) -> Installation:
     key = bytes.fromhex(_kept(data_dir / KEY_FILE, lambda: secrets.token_hex(32)))
     kept_id = _kept(data_dir / ORGANIZATION_FILE, lambda: str(uuid4()))
     if fresh:
-        _kept(data_dir / SETUP_CODE_FILE, lambda: secrets.token_urlsafe(12))
+        _kept(data_dir / SETUP_CODE_FILE, _new_code)
     return Installation(
         data_dir=data_dir,
         key=key,
@@ -61,6 +66,10 @@ def first_start(data_dir: Path, *, org_id: UUID | None = None) -> Installation:
         setup_code=SetupCodeFile(data_dir).read(),
         fresh=fresh,
     )
+
+
+def _new_code() -> str:
+    return secrets.token_urlsafe(12)
 
 
 def prepare_folder(data_dir: Path) -> None:

@@ -1,10 +1,11 @@
 """Reading the config again: all that can change is swapped at once, or nothing is."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import structlog
+from pydantic import BaseModel
 
 from metering.budgets import BudgetBook
 from tollwatch.config import Config
@@ -15,6 +16,16 @@ _log = structlog.get_logger(__name__)
 
 SWAPPED = ("mode", "rules", "detectors", "budgets", "users")
 """The sections that a running gateway takes over."""
+
+
+def changed_keys(before: BaseModel, after: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Yield the keys, with dots, whose values differ."""
+    for name in type(before).model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(old, BaseModel) and isinstance(new, BaseModel) and type(old) is type(new):
+            yield from changed_keys(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield prefix + name
 
 
 class Shown(Protocol):
@@ -51,8 +62,9 @@ class Reloader:
             gate = build_gate(config, self._parts, earlier=self._judge.gate)
         except ConfigError as error:
             raise ValueError(f"The config was not taken over: {error}") from error
-        changed = [name for name in Config.model_fields if getattr(config, name) != getattr(self._config, name)]
-        fixed = [name for name in changed if name not in SWAPPED]
+        keys = list(changed_keys(self._config, config))
+        changed = list(dict.fromkeys(key.partition(".")[0] for key in keys))
+        fixed = [key for key in keys if key.partition(".")[0] not in SWAPPED]
         if fixed:
             raise ValueError(f"The config was not taken over: {', '.join(fixed)} changed, which needs a restart of the gateway")
         if not changed:

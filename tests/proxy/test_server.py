@@ -54,6 +54,10 @@ def test_each_reason_has_its_remedy(error: Exception, remedy: str) -> None:
 async def test_an_extra_authority_that_cannot_be_read_is_told(open_house: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"proxy\.upstream_ca: cannot read"):
         await open_house(proxy={"upstream_ca": tmp_path / "nothing.pem"})
+    for content in (b"", b"no certificate\n", b"\xff\xfe"):
+        (tmp_path / "odd.pem").write_bytes(content)
+        with pytest.raises(ValueError, match=r"proxy\.upstream_ca: .* holds no certificate in PEM form"):
+            await open_house(proxy={"upstream_ca": tmp_path / "odd.pem"})
 
 
 async def test_it_starts_again_after_a_stop(open_house: Any) -> None:

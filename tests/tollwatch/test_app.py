@@ -149,7 +149,7 @@ def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., A
 
     assert (before, after) == (403, 200)
     assert taken == "mode is taken over\nrules is taken over\n"
-    assert "log changed, which needs a restart" in refused.stderr
+    assert "log.level changed, which needs a restart" in refused.stderr
     assert "did you mean 'mode'?" in faulty.stderr
 
 

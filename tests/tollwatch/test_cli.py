@@ -448,7 +448,7 @@ def test_sighup_takes_over_rules_or_nothing(tmp_path: Path) -> None:
         unchanged = gateway.command("reload")
 
     assert refused.returncode == 1
-    assert "log changed, which needs a restart" in refused.stderr
+    assert "log.level changed, which needs a restart" in refused.stderr
     assert unchanged.stdout == "nothing changed\n"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from alerting.rulebook import RuleBook
+from api.passwords import Passwords
 from api.tokens import Tokens
 from metering.budgets import BudgetBook
 from metering.ledger import Ledger
@@ -17,7 +18,8 @@ from storage.sqlite import SqliteDatabase
 from tollwatch.config import Config, load_config
 from tollwatch.control import Commands, ControlError, ask, socket_path
 from tollwatch.exits import CommandError
-from tollwatch.first_start import FirstStartError, first_start
+from tollwatch.first_start import FirstStartError, SetupCodeFile, first_start
+from tollwatch.passwords import password_commands
 from tollwatch.people import people_commands
 from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
@@ -52,7 +54,13 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
             rules = RuleBook(database, file=config.rules, where="its `rules` section", now=now)
             await rules.load()
             ledger = Ledger(database, instance="", now=now, on_settled=lambda _batch: None, budgets=BudgetBook(config.budgets).all)
-            more = {**people_commands(lockouts), **rule_commands(rules), **budget_commands(BudgetReset(database, ledger, book, now))}
+            code = SetupCodeFile(config.data_dir)
+            more = {
+                **people_commands(lockouts),
+                **rule_commands(rules),
+                **budget_commands(BudgetReset(database, ledger, book, now)),
+                **password_commands(Passwords(database, setup_code=code, now=now), code),
+            }
             return await Commands(tokens=Tokens(database, now=now), alerts=book, more=more).answer(command, given)
         finally:
             await database.close()
