@@ -10,7 +10,6 @@ from typing import Literal
 from alerting import parts
 from alerting.baseline import Baselines
 from alerting.book import AlertBook
-from alerting.detectors import budget as budgets_detector
 from alerting.detectors import gateway_degraded, meter_gap
 from alerting.detectors.prompt_drift import PromptDrift, drift_episode
 from alerting.detectors.prompt_size import PromptSize
@@ -20,6 +19,7 @@ from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Se
 from alerting.fingerprint import fingerprint
 from alerting.people import People
 from alerting.policy import Decision, Policy
+from alerting.reserving import Reserving
 from alerting.rule import Unknown
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
@@ -31,11 +31,10 @@ from alerting.violation import violation
 from alerting.watch import Watch
 from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
-from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
+from metering.holds import Settled, Settlement
 from metering.learning import Learner
-from metering.leases import Lease
 from metering.ledger import Ledger
-from metering.meter import Meter, Quote
+from metering.meter import Meter
 from metering.providers import ReplyReader
 from metering.reading import Reading, ReplyFacts
 from metering.tokens import TokenCounter
@@ -89,7 +88,6 @@ class Gate:
         self._rule_counts = rule_counts
         self._detectors = detectors
         self._rates = rates
-        self._budgets = budgets
         self._ledger = ledger
         self._meter = meter
         self._counter = counter
@@ -108,7 +106,8 @@ class Gate:
             upstream_limits=upstream_limits or UpstreamLimits(),
         )
         self._open: dict[str, InputSize] = {}
-        self._leases: dict[str, Lease] = {}
+        self._reserving = Reserving(budgets=budgets, ledger=ledger, meter=meter, book=book, now=now, enforces=self._enforces, cut=self._cut)
+        self._leases = self._reserving.leases
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call; called with its id and the reason when a hard budget has nothing left for it."""
 
@@ -147,6 +146,10 @@ class Gate:
         trial = self._trial(call)
         trial.hear(_unfit(call, refusal, message), refusal)
         return await (self._refuse(trial) if trial.refused else self._reserve(trial))
+
+    def leave(self, call_id: str) -> None:
+        """Let a call wait no longer: its client is gone."""
+        self._ledger.leave(call_id)
 
     def _trial(self, call: Call) -> Trial:
         return Trial(call, InputSize(call, self._counter), enforces=self._enforces, at=self._now())
@@ -217,67 +220,22 @@ class Gate:
         trial.hear_all(found, Refusal.RATE_LIMIT)
 
     async def _reserve(self, trial: Trial) -> Verdict:
-        """Write the intent and hold the budgets; where a bound does not fit, the exact count has the last word."""
+        """Write the intent and hold the budgets."""
         call = trial.call
         self._open[call.id] = trial.size
-        granted = False
+        held = False
         try:
-            answer = await self._ledger.admit(self._intent(trial))
-            if isinstance(answer, Denied) and trial.size.exact is None:
-                await trial.size.count()
-                answer = await self._ledger.admit(self._intent(trial))
-            granted = isinstance(answer, Granted)
+            held = await self._reserving.hold(trial)
         finally:
-            if not granted:
+            if not held:
                 del self._open[call.id]
                 self._rates.give_back(call.id)
-        if isinstance(answer, Denied):
-            trial.hear(budgets_detector.refused(call, answer), Refusal.BUDGET)
+        if not held:
             return await self._refuse(trial)
-        if not self._enforces:
-            await self._observe_budgets(trial, answer)
-            if self._people is not None and trial.occurrences:
-                trial.occurrences.extend(self._people.observed(call, trial.occurrences, at=trial.at))
+        if not self._enforces and self._people is not None and trial.occurrences:
+            trial.occurrences.extend(self._people.observed(call, trial.occurrences, at=trial.at))
         self._book.enqueue(trial.occurrences)
         return trial.verdict
-
-    def _intent(self, trial: Trial) -> Intent:
-        call = trial.call
-        quote = self._meter.quote(call, input_tokens=trial.size.best)
-        return Intent(
-            call=call,
-            verdict=(Action.ALERT if trial.occurrences else Action.ALLOW).value,
-            rule_id=trial.rule_id,
-            holds=self._holds(call, quote),
-            hold_nano=quote.cost_nano,
-            estimated_input_tokens=trial.size.estimate,
-        )
-
-    def _holds(self, call: Call, quote: Quote) -> tuple[Hold, ...]:
-        """Return what the call reserves. A free one needs nothing; one of unknown cost at least needs a budget with something left."""
-        if call.consumption is Consumption.FREE:
-            return ()
-        if call.consumption is Consumption.RESULT:
-            return tuple(Hold(budget, 0, hard=False) for budget in self._budgets.matching(call))  # what is ordered is owed
-        tokens = quote.input_tokens + quote.output_tokens
-        return tuple(
-            Hold(budget, max(1, budget.amount(cost_nano=quote.cost_nano, tokens=tokens)), hard=budget.hard and self._enforces)
-            for budget in self._budgets.matching(call)
-        )
-
-    async def _observe_budgets(self, trial: Trial, granted: Granted) -> None:
-        """In monitor mode: find the blocking budgets that have no room for this call. `granted` holds it by its bound."""
-        held = {hold.budget.id: hold.amount for hold in self._intent(trial).holds}
-        over = [state for state in granted.states if state.budget.hard and state.spent + state.held > state.budget.limit.amount]
-        if not over:
-            return
-        await trial.size.count()
-        needed = {hold.budget.id: hold.amount for hold in self._intent(trial).holds}
-        for state in over:
-            name = state.budget.id
-            before = replace(state, held=state.held - held[name])
-            if before.spent + before.held + needed[name] > state.budget.limit.amount:
-                trial.hear(budgets_detector.too_small(trial.call, before, needed=needed[name]), Refusal.BUDGET)
 
     async def _refuse(self, trial: Trial) -> Verdict:
         """Record a refused call, its alerts and the lock that it may bring in one transaction."""
@@ -305,7 +263,11 @@ class Gate:
         """Hear how many tokens of a call's answer have passed (about); what it holds of budgets is topped up ahead of need."""
         lease = self._leases.get(call_id)
         if lease is not None and output_tokens >= lease.due_at:
-            lease.due_at = lease.level
+            self._reserving.run_on(lease, output_tokens)
+
+    def _cut(self, call_id: str, verdict: Verdict) -> None:
+        if self.on_cut is not None:
+            self.on_cut(call_id, verdict)
 
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record how an admitted call ended. A second time, or for a call that was not admitted, nothing is recorded."""
@@ -313,6 +275,7 @@ class Gate:
         reading = self._meter.read(call, reply, facts, input_tokens=size.exact if size else None)
         if size is None:
             return reading
+        self._reserving.ended(call.id)
         self._ledger.settle(Settlement(call, reply, reading))
         self._rates.settle(call.id, _tokens(reading))
         self._watch.settled(call, reply, facts, reading)

@@ -23,7 +23,7 @@ def reset_work(state: BudgetState, *, at: datetime, actor: str) -> Work[int]:
     if amount == 0:
         return 0
     ((spent, held),) = yield Sql(_TAKE_BACK, (amount, budget.id, starts_at))
-    yield Many(ADD_HISTORY, [(moment, None, budget.id, starts_at, "reset", -amount, spent, held, budget.limit.amount)])
+    yield Many(ADD_HISTORY, [(moment, None, budget.id, starts_at, "reset", -amount, spent, held, budget.limit.amount, 0)])
     detail = {"amount": amount, "unit": "nano_usd" if budget.limit.unit == "usd" else "tokens", "period_start": starts_at}
     yield Sql(_AUDIT, (moment, actor, budget.id, json.dumps(detail)))
     return amount

@@ -10,6 +10,8 @@ from metering.scope import compile_scope
 from metering.settings import BudgetSettings
 from metering.units import Limit
 
+_FROM_WIDE_TO_NARROW = ("provider", "department", "service", "model", "agent", "user", "key_id")
+"""What a scope speaks of: many calls first, few last."""
 _REMEMBERED = 4_096
 """Combinations of caller and model whose budgets are remembered."""
 
@@ -29,6 +31,12 @@ class Budget:
 
     def __repr__(self) -> str:
         return f"Budget({self.id!r}, {self.limit}, {self.settings.period})"
+
+    @property
+    def narrowness(self) -> tuple[list[int], int]:
+        """How narrow the scope is: by its narrowest field first, then the next; of equal scopes the smaller limit is the narrower."""
+        given = [rank for rank, name in enumerate(_FROM_WIDE_TO_NARROW) if getattr(self.settings.scope, name) is not None]
+        return given[::-1], -self.limit.amount
 
     @property
     def hard(self) -> bool:
@@ -57,7 +65,7 @@ class BudgetBook:
         self._remembered: dict[tuple[str | None, ...], tuple[Budget, ...]] = {}
 
     def matching(self, call: Call) -> tuple[Budget, ...]:
-        """Return the budgets that this call counts against."""
+        """Return the budgets that this call counts against, the one of the narrowest scope first: refusals name it."""
         if not self.all:
             return ()
         caller = call.caller
@@ -66,5 +74,6 @@ class BudgetBook:
         if found is None:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
-            found = self._remembered[key] = tuple(budget for budget in self.all if budget.matches(call))
+            matching = [budget for budget in self.all if budget.matches(call)]
+            found = self._remembered[key] = tuple(sorted(matching, key=lambda budget: budget.narrowness, reverse=True))
         return found

@@ -1,17 +1,17 @@
 """What a settled call takes of a budget that held it: unknown is never free."""
 
-from metering.holds import Hold
+from metering.budgets import Budget
 from metering.reading import Reading, Source
 from metering.usage import Usage
 
 
-def charge(hold: Hold, reading: Reading) -> tuple[int, str]:
+def charge(budget: Budget, held: int, reading: Reading) -> tuple[int, str]:
     """Return the amount in the budget's unit, and the event of the budget's history: settle, release or charge_unknown."""
     if reading.source in {Source.NONE, Source.DEFERRED}:
         return 0, "release"
-    known = reading.cost_nano if hold.budget.limit.unit == "usd" else _tokens(reading)
+    known = reading.cost_nano if budget.limit.unit == "usd" else _tokens(reading)
     if known is None:
-        return hold.amount, "charge_unknown"
+        return held, "charge_unknown"
     return known, "settle"
 
 

@@ -1,11 +1,15 @@
-"""The words between the gate and the ledger: intents with their holds, answers, settlements."""
+"""The words between the gate and the ledger: intents with their holds, top-ups, answers, settlements."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metering.budgets import Budget
 from metering.call import Call, Reply
 from metering.periods import Period
 from metering.reading import Reading
+
+LEAST_SHARE = 8
+"""A call is not let through with less than this part of its first quantum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,13 @@ class Hold:
     amount: int
     hard: bool = True
     """False: recorded, never a reason to refuse (alert budgets, monitor mode)."""
+    flex: int = 0
+    """The part of the amount that is for a quantum of output: it may shrink to what is left."""
+
+    @property
+    def least(self) -> int:
+        """The least that the call is let through with; with still less of its quantum it would only be cut at once."""
+        return self.amount - self.flex + -(-self.flex // LEAST_SHARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +37,21 @@ class Intent:
     verdict: str
     rule_id: str | None = None
     holds: tuple[Hold, ...] = ()
+    """The budget of the narrowest scope first: it is the one that a refusal names."""
+    quantum: int = 0
+    """The output tokens that the `flex` of the holds is for."""
     hold_nano: int = 0
     estimated_input_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    """More that a running call asks of budgets which it holds already: for `tokens` of output, or as many of them as are left for."""
+
+    call_id: str
+    amounts: Mapping[str, int]
+    """By the budget's id."""
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +66,13 @@ class BudgetState:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The intent is durable and its holds are made; one state a hold, just after it."""
+    """The holds are made, and with them the intent is durable; one state a hold, just after it."""
 
     states: tuple[BudgetState, ...] = ()
+    amounts: tuple[int, ...] = ()
+    """What each hold came to: less than was asked for where a quantum shrank."""
+    tokens: int = 0
+    """The output tokens that the quantum came to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,8 @@ class Denied:
     budget: Budget
     state: BudgetState
     needed: int
+    hopeless: bool = False
+    """It would not fit if every open hold came back either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +102,8 @@ class BudgetMove:
     state: BudgetState
     spent_before: int
     spent_after: int
+    overshoot: int = 0
+    """What the call took beyond its hold."""
 
 
 @dataclass(frozen=True, slots=True)

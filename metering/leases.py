@@ -1,14 +1,110 @@
-"""What a running stream holds of its budgets: a quantum of output at a time, topped up ahead of need."""
+"""What a call holds of its budgets before it is sent, and what its running answer holds: a quantum of output at a time."""
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+
+from metering.budgets import Budget
+from metering.call import Call, Consumption
+from metering.holds import Denied, Hold, TopUp
+from metering.meter import Quote
+
+_NEVER = sys.maxsize
 
 
-@dataclass(slots=True)
+def reserve(call: Call, quote: Quote, budgets: Sequence[Budget], *, enforces: bool) -> tuple[tuple[Hold, ...], int]:
+    """Return what a call asks of its budgets, and for how many output tokens the part that may shrink is (0: nothing may).
+
+    A free call needs nothing. One of unknown cost at least needs a budget with something left.
+    """
+    if not budgets or call.consumption is Consumption.FREE:
+        return (), 0
+    if call.consumption is Consumption.RESULT:
+        return tuple(Hold(budget, 0, hard=False) for budget in budgets), 0  # what is ordered is owed
+    quantum = _quantum(call, budgets)
+    return tuple(_hold(quote, budget, quantum, hard=budget.hard and enforces) for budget in budgets), quantum
+
+
+def _quantum(call: Call, budgets: Sequence[Budget]) -> int:
+    """Return the output that a stream holds at first: the smallest quantum of its budgets, or less where it may not write as much."""
+    if not call.streamed or call.consumption is not Consumption.METERED:
+        return 0
+    smallest = min((budget.settings.quantum for budget in budgets if budget.settings.reserve == "lease"), default=0)
+    return smallest if (cap := _cap(call)) is None else min(smallest, cap)
+
+
+def _hold(quote: Quote, budget: Budget, quantum: int, *, hard: bool) -> Hold:
+    way = budget.settings.reserve
+    read = _amount(quote, budget, 0)
+    if way == "input_only":
+        return Hold(budget, max(1, read), hard)
+    if way == "lease" and quantum:
+        amount = max(1, _amount(quote, budget, quantum))
+        return Hold(budget, amount, hard, flex=max(0, amount - max(1, read)))
+    return Hold(budget, max(1, _amount(quote, budget, quote.output_tokens)), hard)
+
+
+def _amount(quote: Quote, budget: Budget, output_tokens: int) -> int:
+    if budget.limit.unit == "tokens":
+        return quote.input_tokens + output_tokens
+    return quote.cost_nano if output_tokens == quote.output_tokens else quote.with_output(output_tokens)
+
+
+def _cap(call: Call) -> int | None:
+    return None if call.max_output_tokens is None else call.max_output_tokens * call.choices
+
+
 class Lease:
-    """The output that one stream may still write before its budgets are asked again."""
+    """The output that one running answer may write before its budgets have nothing left for it."""
 
-    call_id: str
-    level: int
-    """Output tokens that are held."""
-    due_at: int
-    """Output tokens from which more is asked for."""
+    __slots__ = ("_cap", "_leased", "_quantum", "_quote", "call", "due_at", "level", "observed", "passed", "short")
+
+    def __init__(self, call: Call, quote: Quote, budgets: Sequence[Budget], *, level: int) -> None:
+        """Begin with the output tokens that are held."""
+        cap = _cap(call)
+        self._cap = _NEVER if cap is None else cap
+        self._leased = [budget for budget in budgets if budget.settings.reserve == "lease"]
+        self._quantum = min(budget.settings.quantum for budget in self._leased)
+        self._quote = quote
+        self.call = call
+        self.level = level
+        """Output tokens that are held."""
+        self.passed = 0
+        """Output tokens that had passed when more was last asked for."""
+        self.short: Denied | None = None
+        """Why there is no more, as long as there is none."""
+        self.observed = False
+        """Whether it was told that enforce would have ended the answer."""
+        self.due_at = self._ahead()
+        """Output tokens from which something is to be done."""
+
+    @property
+    def used_up(self) -> bool:
+        """Whether all that is held has passed, and nothing more comes."""
+        return self.short is not None and self.passed >= self.level
+
+    def ask(self, passed: int) -> TopUp:
+        """Return what is needed next; until it is answered nothing is due."""
+        self.passed = passed
+        self.due_at = _NEVER
+        tokens = min(max(self._quantum, passed - self.level + self._quantum), self._cap - self.level)
+        return TopUp(self.call.id, {budget.id: self._cost(budget, tokens) for budget in self._leased}, tokens)
+
+    def granted(self, tokens: int) -> None:
+        """Take in more."""
+        self.level += tokens
+        self.short = None
+        self.due_at = self._ahead()
+
+    def denied(self, denied: Denied) -> None:
+        """Take in that there is no more for now: what is held may still be used up."""
+        self.short = denied
+        self.due_at = self.level
+
+    def _ahead(self) -> int:
+        """Return from where on more is needed soon: half a quantum before the end, or never where the cap is held."""
+        return _NEVER if self.level >= self._cap else max(1, self.level - self._quantum // 2)
+
+    def _cost(self, budget: Budget, tokens: int) -> int:
+        if budget.limit.unit == "tokens":
+            return tokens
+        return max(1, self._quote.with_output(tokens) - self._quote.with_output(0) + 1)  # rounded up

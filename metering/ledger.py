@@ -3,19 +3,21 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 
 from metering.budgets import Budget
 from metering.call import Call, Ending, Reply
-from metering.charges import charge
-from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement
+from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement, TopUp
+from metering.ledger_batch import Batch, OpenCall, Outcomes, Release, Request
+from metering.ledger_jobs import Job, Waiter, again
+from metering.ledger_line import Line, OnAnswer, Waiting
+from metering.ledger_periods import Periods
 from metering.ledger_reads import LedgerReads
 from metering.ledger_rows import INSERT_REFUSED, LedgerRow, refused_values
 from metering.ledger_stats import LedgerStats
-from metering.ledger_work import Batch, OpenCall, PlacedHold, Release, Request, batch_work
-from metering.periods import Period
+from metering.ledger_work import batch_work
 from metering.reading import Reading, Source
 from metering.recovery import recovery_work
 from metering.rollups import ADD_LATE, hour_of
@@ -38,11 +40,10 @@ __all__ = [
     "Settled",
     "Settlement",
     "SpendRow",
+    "TopUp",
 ]
 
 type Clock = Callable[[], datetime]
-type Answers = tuple[list[Settled], list[Granted | Denied]]
-type Waiter = asyncio.Future[Granted | Denied]
 
 _HOUR = timedelta(hours=1)
 _SETTLE_WITHIN_SECONDS = 0.05
@@ -51,14 +52,6 @@ _MOST_IN_A_BATCH = 100
 """Intents, and settlements, of one batch: about 10 ms of work."""
 _MOST_PENDING = 100_000
 """Settlements kept while the store fails. One that is dropped stays an open intent: the next start charges it at its hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What is in the hands of the store, and who waits for it."""
-
-    batch: Batch
-    waiters: tuple[Waiter, ...]
 
 
 class Ledger(LedgerReads):
@@ -86,15 +79,16 @@ class Ledger(LedgerReads):
         self._on_settled = on_settled
         self._on_health = on_health
         self._budgets = tuple(budgets)
+        self._periods = Periods(now)
+        self._line = Line(self._soon)
         self._requests: list[tuple[Request, Waiter]] = []
+        self._top_ups: list[tuple[Request, OnAnswer]] = []
         self._releases: deque[Release] = deque()
         self._open: dict[str, OpenCall] = {}
         self._spreads = Spreads()
         self._hour = hour_of(now())
-        self._latest: dict[str, Period] = {}
-        self._known_periods: set[tuple[str, int]] = set()
-        self._in_flight: _Job | None = None
-        self._suspects: deque[_Job] = deque()
+        self._in_flight: Job | None = None
+        self._suspects: deque[Job] = deque()
         self._timer: asyncio.Handle | None = None
         self._backoff = _SETTLE_WITHIN_SECONDS
         self._drains: list[asyncio.Future[None]] = []
@@ -109,13 +103,48 @@ class Ledger(LedgerReads):
         """Settlements that are not durable yet."""
         return len(self._releases)
 
-    async def admit(self, intent: Intent) -> Granted | Denied:
-        """Write the intent and make its holds, all or none; durable when it returns. Raises StoreError when the store fails."""
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a budget."""
+        return len(self._line)
+
+    async def admit(self, intent: Intent, *, patient: bool = False) -> Granted | Denied:
+        """Write the intent and make its holds, all or none; durable when it returns. Raises StoreError when the store fails.
+
+        With `patient`, a call whose hold does not fit while others may come back waits for them, as long as its budget says, behind
+        those that came before it; a caller that is cancelled leaves the line.
+        """
         waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._requests.append((Request(intent, self._place(intent.holds)), waiter))
+        waits = patient and any(hold.hard and hold.budget.settings.wait for hold in intent.holds)
+        placed = self._periods.place(intent.holds)
+        request = Request(intent.call.id, placed, intent, tokens=intent.quantum, shrinks=patient and not waits, waits=waits)
+        self._requests.append((request, waiter))
         if self._in_flight is None and len(self._requests) == 1:
             self._soon()
         return await waiter
+
+    def leave(self, call_id: str) -> None:
+        """Deny a call that waits, since its client is gone."""
+        self._line.leave(call_id)
+
+    def top_up(self, more: TopUp, on_answer: OnAnswer) -> None:
+        """Ask for more of the budgets that a running call holds; `on_answer` is called in the loop.
+
+        A denial that is not hopeless may be followed by a grant, when something came back before the call ended. Of a call that has
+        ended nothing is told any more.
+        """
+        opened = self._open.get(more.call_id)
+        if opened is None:
+            return
+        placed = tuple(
+            replace(one, hold=replace(one.hold, amount=amount, flex=amount))
+            for one in opened.placed
+            if (amount := more.amounts.get(one.hold.budget.id))
+        )
+        request = Request(more.call_id, placed, opened=opened, tokens=more.tokens, shrinks=True, waits=True)
+        self._top_ups.append((request, on_answer))
+        if self._in_flight is None and len(self._top_ups) == 1 and not self._requests:
+            self._soon()
 
     async def refuse(self, call: Call, *, rule_id: str | None, status: int, more: Callable[[], Work[None]] | None = None) -> None:
         """Write a call that is not sent; `more` (its alert) is written in the same transaction. Durable when it returns."""
@@ -135,12 +164,16 @@ class Ledger(LedgerReads):
         if opened is None:
             self.stats.ignored_settlements += 1
             return
-        charges = tuple(charge(one.hold, settlement.reading) for one in opened.placed)
-        self._releases.append(Release(settlement, opened.placed, charges, opened.hold_nano))
+        self._line.forget(settlement.call.id)
+        self._releases.append(Release(settlement, opened))
         if len(self._releases) > _MOST_PENDING:
             self._releases.popleft()
             self.stats.lost_settlements += 1
-        if self._in_flight is None and self._timer is None:
+        if self._in_flight is not None:
+            return
+        if self._line.waits:
+            self._soon()
+        elif self._timer is None:
             self._later(_SETTLE_WITHIN_SECONDS)
 
     async def drain(self) -> None:
@@ -157,15 +190,7 @@ class Ledger(LedgerReads):
         self._hour = max(self._hour, from_micros(await self.rolled_until()))
         for spread in await self.spreads(since=self._now() - timedelta(days=1)):
             self._spreads.add(spread)
-        stored = await self._database.read("SELECT budget_id, MAX(starts_at), ends_at FROM budget_periods GROUP BY budget_id")
-        ends = {str(budget_id): (starts_at, ends_at) for budget_id, starts_at, ends_at in stored}
-        for budget in self._budgets:
-            starts_at, ends_at = ends.get(budget.id, (None, None))
-            if not isinstance(starts_at, int) or not isinstance(ends_at, int):
-                continue
-            period = Period(from_micros(starts_at), from_micros(ends_at))
-            if budget.period(period.starts_at) == period:  # else the budget was given another period or zone since
-                self._latest[budget.id] = period
+        await self._periods.restore(self._database, self._budgets)
         return found
 
     def spread(self, provider: str, day: date) -> Spread:
@@ -178,27 +203,7 @@ class Ledger(LedgerReads):
 
     async def budgets(self) -> list[BudgetState]:
         """Return the state of every budget in its current period."""
-        states: list[BudgetState] = []
-        for budget in self._budgets:
-            period = self._current(budget)
-            rows = await self._database.read(
-                "SELECT spent, held FROM budget_periods WHERE budget_id = ? AND starts_at = ?", (budget.id, to_micros(period.starts_at))
-            )
-            spent, held = rows[0] if rows else (0, 0)
-            states.append(BudgetState(budget, period, int(spent or 0), int(held or 0)))
-        return states
-
-    def _place(self, holds: Sequence[Hold]) -> tuple[PlacedHold, ...]:
-        return tuple(PlacedHold(hold, period, to_micros(period.starts_at)) for hold in holds for period in (self._current(hold.budget),))
-
-    def _current(self, budget: Budget) -> Period:
-        """Return the period of now. Periods only advance: a clock set back does not open an earlier one again."""
-        period = budget.period(self._now())
-        latest = self._latest.get(budget.id)
-        if latest is not None and period.starts_at <= latest.starts_at:
-            return latest
-        self._latest[budget.id] = period
-        return period
+        return await self._periods.states(self._database, self._budgets)
 
     def _soon(self) -> None:
         """Flush at the end of this turn of the loop, so that its intents share a batch."""
@@ -225,14 +230,21 @@ class Ledger(LedgerReads):
         except StoreError as error:
             self._done(Failed(error))
 
-    def _next_job(self) -> _Job | None:
+    def _next_job(self) -> Job | None:
         if self._suspects:
             return self._suspects.popleft()
         taken = self._requests[:_MOST_IN_A_BATCH]
         del self._requests[:_MOST_IN_A_BATCH]
         taken = [(request, waiter) for request, waiter in taken if not waiter.done()]
         releases = [self._releases.popleft() for _ in range(min(len(self._releases), _MOST_IN_A_BATCH))]
-        if not taken and not releases:
+        top_ups, self._top_ups = self._top_ups, []
+        in_line: list[Waiting] = []
+        again = self._line.waits and (bool(releases) or self._line.stirred)
+        if again:
+            short, in_line = self._line.turn()
+            top_ups = [*short, *top_ups]
+        top_ups = list({one[0].call_id: one for one in top_ups if one[0].call_id in self._open}.values())
+        if not (taken or releases or top_ups or in_line):
             return None
         now = self._now()
         self._hour = self._hour if now - self._hour < _HOUR else hour_of(now)
@@ -240,95 +252,113 @@ class Ledger(LedgerReads):
             at=to_micros(now),
             hour=self._hour,
             instance=self._instance,
-            periods=self._new_periods([request for request, _waiter in taken]),
+            periods=self._periods.to_store([request for request, _waiter in taken]),
             releases=releases,
+            top_ups=[request for request, _on_answer in top_ups],
+            waiting=[one.request for one in in_line],
             requests=[request for request, _waiter in taken],
+            blocked=self._line.blocked if self._line.waits and not again else frozenset(),
         )
-        return _Job(batch, tuple(waiter for _request, waiter in taken))
+        waiters = tuple(waiter for _request, waiter in taken)
+        return Job(batch, waiters, tuple(in_line), tuple(on_answer for _request, on_answer in top_ups))
 
-    def _new_periods(self, requests: Sequence[Request]) -> tuple[tuple[str, int, int], ...]:
-        return tuple(
-            {
-                (placed.hold.budget.id, placed.starts_at, to_micros(placed.period.ends_at)): None
-                for request in requests
-                for placed in request.placed
-                if (placed.hold.budget.id, placed.starts_at) not in self._known_periods
-            }
-        )
-
-    def _done(self, outcome: Outcome[Answers]) -> None:
+    def _done(self, outcome: Outcome[Outcomes]) -> None:
         job = self._in_flight
         assert job is not None  # noqa: S101 - the store answers each batch once; for the type checker
         self._in_flight = None
         if isinstance(outcome, Done):
-            self._succeeded(job, *outcome.result)
+            self._succeeded(job, outcome.result)
         elif isinstance(outcome.error, StoreError) and not isinstance(outcome.error, ConstraintError):
             self._store_failed(job, outcome.error)
             return
         else:
             self._contradicted(job, outcome.error)
         self._wake_drains(None)
-        if self._requests or self._suspects:
+        if self._requests or self._suspects or self._top_ups or self._line.stirred or (self._releases and self._line.waits):
             self._flush()
         elif self._releases and self._timer is None:
             self._later(_SETTLE_WITHIN_SECONDS)
 
-    def _succeeded(self, job: _Job, settled: Sequence[Settled], answers: Sequence[Granted | Denied]) -> None:
+    def _succeeded(self, job: Job, outcomes: Outcomes) -> None:
         batch = job.batch
-        self._known_periods.update((budget_id, starts_at) for budget_id, starts_at, _ends_at in batch.periods)
+        self._periods.stored(batch.periods)
         self._backoff = _SETTLE_WITHIN_SECONDS
-        granted = 0
-        for request, waiter, answer in zip(batch.requests, job.waiters, answers, strict=True):
-            if isinstance(answer, Granted):
-                granted += 1
-                self._open[request.intent.call.id] = OpenCall(request.placed, request.intent.hold_nano)
-            if not waiter.done():
-                waiter.set_result(answer)
-            elif isinstance(answer, Granted):
-                self._abandon(request.intent.call)
+        self._line.blocked = outcomes.blocked
+        for request, on_answer, answer in zip(batch.top_ups, job.running, outcomes.top_ups, strict=True):
+            self._topped_up(request, on_answer, answer)
+        for waiting, answer in self._line.answered(job.in_line, batch.waiting, outcomes.waiting):
+            self._answer(waiting.request, waiting.answer, answer)
+        for request, waiter, answer in zip(batch.requests, job.waiters, outcomes.requests, strict=True):
+            assert answer is not None  # noqa: S101 - only who waited before waits on without a word; for the type checker
+            may_wait = isinstance(answer, Denied) and request.waits and not answer.hopeless and not waiter.done()
+            if not (may_wait and isinstance(answer, Denied) and self._line.join(request, waiter, answer)):
+                self._answer(request, waiter, answer)
         stats = self.stats
         stats.batches += 1
-        stats.granted += granted
-        stats.denied += len(answers) - granted
-        stats.settled += len(settled)
+        stats.settled += len(outcomes.settled)
         self._tell_health(None)
-        self._spreads.settled((release.settlement, release.hold_nano) for release in batch.releases)
-        if settled:
-            asyncio.get_running_loop().call_soon(self._on_settled, settled)
+        self._spreads.settled((release.settlement, release.opened.hold_nano) for release in batch.releases)
+        if outcomes.settled:
+            asyncio.get_running_loop().call_soon(self._on_settled, outcomes.settled)
+
+    def _answer(self, request: Request, waiter: Waiter, answer: Granted | Denied) -> None:
+        """Tell what became of an intent; a granted call is open from now on."""
+        if isinstance(answer, Granted):
+            assert request.intent is not None  # noqa: S101 - it is no top-up; for the type checker
+            self.stats.granted += 1
+            held = {placed.hold.budget.id: amount for placed, amount in zip(request.placed, answer.amounts, strict=True)}
+            self._open[request.call_id] = OpenCall(request.placed, held, request.intent.hold_nano)
+            if waiter.done():
+                self._abandon(request.intent.call)
+        else:
+            self.stats.denied += 1
+        if not waiter.done():
+            waiter.set_result(answer)
+
+    def _topped_up(self, request: Request, on_answer: OnAnswer, answer: Granted | Denied | None) -> None:
+        """Take in what became of a top-up. What its call holds counts also when the call ended meanwhile: its release waits."""
+        opened = request.opened
+        assert opened is not None  # noqa: S101 - it is a top-up; for the type checker
+        assert answer is not None  # noqa: S101 - running calls are always answered; for the type checker
+        runs = request.call_id in self._open
+        if isinstance(answer, Granted):
+            self.stats.topped_up += 1
+            opened.held = opened.held_with(request, answer)
+            opened.hold_nano = max(opened.hold_nano, opened.dollars)
+            self._line.forget(request.call_id)
+        elif not answer.hopeless and runs:
+            self._line.run_short(request, on_answer)
+        else:
+            self._line.forget(request.call_id)
+        if runs:
+            on_answer(answer)
 
     def _abandon(self, call: Call) -> None:
         """Settle a call whose caller was cancelled while its intent was written: it is never sent."""
         reply = Reply(ending=Ending.CLIENT_ABORT, status=None, first_byte_at=None, ended_at=self._now(), response_bytes=0)
         self.settle(Settlement(call, reply, Reading(source=Source.NONE)))
 
-    def _store_failed(self, job: _Job, error: StoreError) -> None:
+    def _store_failed(self, job: Job, error: StoreError) -> None:
         """Refuse the intents, keep the settlements, and try those again later."""
         self.stats.store_failures += 1
         self._releases.extendleft(reversed(job.batch.releases))
-        for waiter in job.waiters:
-            if not waiter.done():
-                waiter.set_exception(_again(error))
+        self._top_ups = [*zip(job.batch.top_ups, job.running, strict=True), *self._top_ups]
+        job.fail(error)
         self._tell_health(error)
         self._wake_drains(error)
         if self._requests or self._suspects:
             self._soon()
-        elif self._releases:
+        elif self._releases or self._top_ups:
             self._later(self._backoff)
             self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF_SECONDS)
 
-    def _contradicted(self, job: _Job, error: Exception) -> None:
+    def _contradicted(self, job: Job, error: Exception) -> None:
         """One item of the batch is bad (an id used twice, say): try each alone, so that only the bad one fails."""
-        batch = job.batch
-        if len(batch.requests) + len(batch.releases) > 1:
-            for release in batch.releases:
-                self._suspects.append(_Job(replace(batch, releases=[release], requests=()), ()))
-            for request, waiter in zip(batch.requests, job.waiters, strict=True):
-                self._suspects.append(_Job(replace(batch, releases=(), requests=[request]), (waiter,)))
+        if job.size > 1:
+            self._suspects.extend(job.apart())
             return
-        self.stats.lost_settlements += len(batch.releases)
-        for waiter in job.waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
+        self.stats.lost_settlements += len(job.batch.releases)
+        job.fail(error)
 
     def _tell_health(self, failure: StoreError | None) -> None:
         changed = (failure is None) != (self.failure is None)
@@ -344,11 +374,4 @@ class Ledger(LedgerReads):
             if error is None:
                 waiter.set_result(None)
             else:
-                waiter.set_exception(_again(error))
-
-
-def _again(error: StoreError) -> StoreError:
-    """Return the same failure for one more waiter: an exception raised in two tasks would gather the traces of both."""
-    told = type(error)(str(error))
-    told.__cause__ = error.__cause__
-    return told
+                waiter.set_exception(again(error))

@@ -1,12 +1,16 @@
 """One row of the ledger: its columns, how it is written, its one shape for people and programs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import orjson
+
 from metering.call import Call
 from metering.holds import Intent, Settlement
+from metering.ledger_batch import PlacedHold
 from metering.units import NANO
 from storage.database import Row, Value
 from storage.times import from_micros, to_micros
@@ -64,6 +68,8 @@ class LedgerRow:
     job: str | None
     """The result that this call was charged for, by the id under which it can be fetched again."""
     hold_nano: int
+    overshoot_nano: int | None
+    """What it cost beyond what it held of a budget; None where no budget in dollars held it."""
     instance: str
 
     @classmethod
@@ -112,6 +118,7 @@ class LedgerRow:
             "cost_ceiling_usd": usd(self.ceiling_nano),
             "our_cost_usd": usd(self.our_cost_nano),
             "hold_usd": usd(self.hold_nano),
+            "overshoot_usd": usd(self.overshoot_nano),
             "source": self.source,
             "price": {"source": self.price_source, "version": self.price_version},
             "units": json.loads(self.units) if self.units else None,
@@ -155,7 +162,7 @@ SETTLE_CALL = (
     "UPDATE calls SET first_byte_at = ?, ended_at = ?, state = 'settled', ending = ?, response_model = ?, status = ?, response_bytes = ?, "
     "input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?, cache_write_1h_tokens = ?, reasoning_tokens = ?, "
     "cost_nano = ?, floor_nano = ?, ceiling_nano = ?, our_cost_nano = ?, source = ?, price_source = ?, price_version = ?, "
-    "units = ?, job = ?, holds = NULL WHERE id = ? AND state = 'intent'"
+    "units = ?, job = ?, overshoot_nano = ?, holds = NULL WHERE id = ? AND state = 'intent'"
 )
 
 
@@ -176,7 +183,17 @@ def refused_values(call: Call, *, rule_id: str | None, status: int, ended_at: da
     return _call_values(call, state="refused", verdict="block", rule_id=rule_id, tail=tail)
 
 
-def settled_values(settlement: Settlement) -> tuple[Value, ...]:
+KEEP_HOLDS = "UPDATE calls SET holds = ?, hold_nano = CASE WHEN hold_nano < ? THEN ? ELSE hold_nano END WHERE id = ?"
+
+
+def kept_holds(holds: Sequence[tuple[PlacedHold, int]]) -> str | None:
+    """Return holds as the row keeps them while its call is open: what recovery needs to charge them."""
+    if not holds:
+        return None
+    return orjson.dumps([(*placed.key, amount, placed.hold.budget.limit.amount) for placed, amount in holds]).decode()
+
+
+def settled_values(settlement: Settlement, overshoot_nano: int | None) -> tuple[Value, ...]:
     """Return the parameters of SETTLE_CALL."""
     reply, reading = settlement.reply, settlement.reading
     usage = reading.usage
@@ -201,6 +218,7 @@ def settled_values(settlement: Settlement) -> tuple[Value, ...]:
         reading.price_version,
         json.dumps(units) if (units := usage.units) else None,
         reading.job,
+        overshoot_nano,
         settlement.call.id,
     )
 

@@ -10,6 +10,7 @@ class LedgerStats:
     batches: int = 0
     granted: int = 0
     denied: int = 0
+    topped_up: int = 0
     settled: int = 0
     ignored_settlements: int = 0
     """Second settlements of one call, and settlements of calls that were never admitted."""

@@ -1,18 +1,18 @@
-"""A batch of the ledger as one unit of work: settlements first, since they give back what they held, then the intents.
+"""A batch of the ledger as one unit of work: settlements first, since they give back what they held, then what is asked for.
 
-Each step of a budget is one conditional UPDATE, never a read and a write after it. The holds of a batch on one budget period are
+Running calls come before calls that wait, those before new ones; nobody is granted what somebody before him waits for. Each step of a
+budget is one conditional UPDATE: what was read before it only chooses the amount. The holds of new calls on one budget period are
 granted by one UPDATE with their sum; when the sum does not fit, they are tried one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
-import orjson
-
-from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement
-from metering.ledger_rows import INSERT_INTENT, SETTLE_CALL, intent_values, settled_values
-from metering.periods import Period
+from metering.charges import charge
+from metering.holds import BudgetMove, BudgetState, Granted, Settled
+from metering.ledger_batch import Answer, Batch, Key, Outcomes, PlacedHold, Release, Request, most_dollars
+from metering.ledger_grants import deny_behind, grant_alone, grant_together, pair
+from metering.ledger_rows import INSERT_INTENT, KEEP_HOLDS, SETTLE_CALL, intent_values, kept_holds, settled_values
 from metering.rollups import ADD_LATE
 from storage.database import Many, Sql, Value, Work
 
@@ -20,66 +20,18 @@ _ADD_PERIOD = (
     "INSERT INTO budget_periods (budget_id, starts_at, ends_at, spent, held) VALUES (?, ?, ?, 0, 0) "
     "ON CONFLICT (budget_id, starts_at) DO UPDATE SET ends_at = excluded.ends_at"
 )
-_GRANT = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND starts_at = ? AND spent + held + ? <= ? RETURNING spent, held"
-_HOLD = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
-_SETTLE = "UPDATE budget_periods SET spent = spent + ?, held = held - ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
-_STATE = "SELECT spent, held FROM budget_periods WHERE budget_id = ? AND starts_at = ?"
+_SETTLE = (
+    "UPDATE budget_periods SET spent = spent + ?, held = held - ?, overshoot = overshoot + ? "
+    "WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
+)
 ADD_HISTORY = (
-    'INSERT INTO budget_history (at, call_id, budget_id, starts_at, event, amount, spent, held, "limit") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'
+    "INSERT INTO budget_history (at, call_id, budget_id, starts_at, event, amount, spent, held, "
+    '"limit", overshoot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'
 )
 
 type _Values = tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedHold:
-    """A hold in the period that it is made in, and settled in."""
-
-    hold: Hold
-    period: Period
-    starts_at: int
-    """Microseconds, as the store keeps it."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCall:
-    """What a call that is under way holds."""
-
-    placed: tuple[PlacedHold, ...]
-    hold_nano: int
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An intent that waits for its answer."""
-
-    intent: Intent
-    placed: tuple[PlacedHold, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A settlement that waits to be written; `charges` are amount and event for each placed hold."""
-
-    settlement: Settlement
-    placed: tuple[PlacedHold, ...]
-    charges: tuple[tuple[int, str], ...]
-    hold_nano: int = 0
-    """The dearest that the call could cost, as its intent says."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What is written together."""
-
-    at: int
-    hour: datetime
-    """The latest hour that was ever begun: calls from before may already be rolled up."""
-    instance: str
-    periods: tuple[tuple[str, int, int], ...] = ()
-    """Budget, start and end of periods that may not be in the store yet."""
-    releases: Sequence[Release] = ()
-    requests: Sequence[Request] = ()
+type _Charge = tuple[PlacedHold, int, int, str]
+"""A hold, what it came to with its top-ups, what is charged instead, and the event."""
 
 
 @dataclass(slots=True)
@@ -87,154 +39,169 @@ class _Run:
     """One run of a batch: a rerun starts from a new one."""
 
     batch: Batch
+    blocked: set[Key]
     history: list[_Values] = field(default_factory=list[_Values])
 
-    def note(self, placed: PlacedHold, *, call_id: str, event: str, amount: int, spent: int, held: int) -> None:
+    def note(self, placed: PlacedHold, *, call_id: str, event: str, amount: int, state: BudgetState, overshoot: int = 0) -> None:
         budget = placed.hold.budget
-        row = (self.batch.at, call_id, budget.id, placed.starts_at, event, amount, spent, held, budget.limit.amount)
+        row = (self.batch.at, call_id, *placed.key, event, amount, state.spent, state.held, budget.limit.amount, overshoot)
         self.history.append(row)
 
+    def note_grant(self, request: Request, granted: Granted) -> None:
+        """Note what was granted. Events without `_untested` are those that were tested against the limit."""
+        event = "hold" if request.opened is None else "topup"
+        for placed, amount, state in zip(request.placed, granted.amounts, granted.states, strict=True):
+            told = event if placed.hold.hard else f"{event}_untested"
+            self.note(placed, call_id=request.call_id, event=told, amount=amount, state=state)
 
-def batch_work(batch: Batch) -> Work[tuple[list[Settled], list[Granted | Denied]]]:
-    """Write a batch; return what became of each release and each request, in their order."""
-    run = _Run(batch)
+
+def batch_work(batch: Batch) -> Work[Outcomes]:
+    """Write a batch; return what became of everything in it."""
+    run = _Run(batch, blocked=set(batch.blocked))
     if batch.periods:
         yield Many(_ADD_PERIOD, batch.periods)
     settled = yield from _settle(run)
-    answers = yield from _admit(run)
+    top_ups = yield from _top_up(run)
+    waiting = yield from _one_by_one(run, batch.waiting, again=True)
+    requests = yield from _admit(run)
+    if intents := [*_granted(run, batch.waiting, waiting), *_granted(run, batch.requests, requests)]:
+        yield Many(INSERT_INTENT, intents)
     if run.history:
         yield Many(ADD_HISTORY, run.history)
-    return settled, answers
+    return Outcomes(settled=settled, top_ups=top_ups, waiting=waiting, requests=requests, blocked=frozenset(run.blocked))
+
+
+# --- settlements ---------------------------------------------------------------------------------------------------------
 
 
 def _settle(run: _Run) -> Work[list[Settled]]:
     releases = run.batch.releases
     if not releases:
         return []
-    running = yield from _apply(releases)
-    settled = [Settled(release.settlement, tuple(_moves(run, release, running))) for release in releases]
-    yield Many(SETTLE_CALL, [settled_values(release.settlement) for release in releases])
+    charges = [_charges(release) for release in releases]
+    running = yield from _apply(charges)
+    settled = [
+        Settled(release.settlement, tuple(_moves(run, release, of_one, running))) for release, of_one in zip(releases, charges, strict=True)
+    ]
+    yield Many(
+        SETTLE_CALL, [settled_values(release.settlement, _beyond(of_one)) for release, of_one in zip(releases, charges, strict=True)]
+    )
     late = [(release.settlement.call.id,) for release in releases if release.settlement.call.started_at < run.batch.hour]
     if late:
         yield Many(ADD_LATE, late)
     return settled
 
 
-def _apply(releases: Sequence[Release]) -> Work[dict[tuple[str, int], list[int]]]:
+def _charges(release: Release) -> list[_Charge]:
+    opened, reading = release.opened, release.settlement.reading
+    found: list[_Charge] = []
+    for placed in opened.placed:
+        budget = placed.hold.budget
+        held = opened.held[budget.id]
+        found.append((placed, held, *charge(budget, held, reading)))
+    return found
+
+
+def _beyond(charges: Sequence[_Charge]) -> int | None:
+    """Return by how many nano-dollars a call exceeded what it held of a budget; None where none held it."""
+    return max(
+        (max(0, charged - held) for placed, held, charged, _event in charges if placed.hold.budget.limit.unit == "usd"), default=None
+    )
+
+
+def _apply(charges: Sequence[Sequence[_Charge]]) -> Work[dict[Key, list[int]]]:
     """Charge and release each budget period once; return its spent and held from before, to be walked along."""
-    sums: dict[tuple[str, int], list[int]] = {}
-    for release in releases:
-        for placed, (amount, _event) in zip(release.placed, release.charges, strict=True):
-            total = sums.setdefault((placed.hold.budget.id, placed.starts_at), [0, 0])
-            total[0] += amount
-            total[1] += placed.hold.amount
-    for (budget_id, starts_at), (charged, released) in sums.items():
-        rows = yield Sql(_SETTLE, (charged, released, budget_id, starts_at))
-        spent, held = _pair(rows[0])
-        sums[budget_id, starts_at] = [spent - charged, held + released]
+    sums: dict[Key, list[int]] = {}
+    for of_one in charges:
+        for placed, held, charged, _event in of_one:
+            total = sums.setdefault(placed.key, [0, 0, 0])
+            total[0] += charged
+            total[1] += held
+            total[2] += max(0, charged - held)
+    for key, (charged, released, beyond) in sums.items():
+        rows = yield Sql(_SETTLE, (charged, released, beyond, *key))
+        spent, held = pair(rows[0])
+        sums[key] = [spent - charged, held + released]
     return sums
 
 
-def _moves(run: _Run, release: Release, running: dict[tuple[str, int], list[int]]) -> list[BudgetMove]:
+def _moves(run: _Run, release: Release, charges: Sequence[_Charge], running: dict[Key, list[int]]) -> list[BudgetMove]:
     moves: list[BudgetMove] = []
-    for placed, (amount, event) in zip(release.placed, release.charges, strict=True):
+    for placed, held, charged, event in charges:
         budget = placed.hold.budget
-        now = running[budget.id, placed.starts_at]
+        now = running[placed.key]
         before = now[0]
-        now[0] += amount
-        now[1] -= placed.hold.amount
-        run.note(placed, call_id=release.settlement.call.id, event=event, amount=amount, spent=now[0], held=now[1])
-        moves.append(BudgetMove(BudgetState(budget, placed.period, now[0], now[1]), spent_before=before, spent_after=now[0]))
+        now[0] += charged
+        now[1] -= held
+        beyond = max(0, charged - held)
+        state = BudgetState(budget, placed.period, now[0], now[1])
+        run.note(placed, call_id=release.settlement.call.id, event=event, amount=charged, state=state, overshoot=beyond)
+        moves.append(BudgetMove(state, spent_before=before, spent_after=now[0], overshoot=beyond))
     return moves
 
 
-def _admit(run: _Run) -> Work[list[Granted | Denied]]:
-    requests = run.batch.requests
-    if not requests:
-        return []
-    states = yield from _grant_together(run, requests)
-    answers: list[Granted | Denied] = []
-    if states is not None:
-        answers.extend(map(Granted, states))
-    else:
-        for request in requests:
-            answers.append((yield from _grant_alone(run, request)))  # noqa: PERF401 - a comprehension cannot yield from
-    granted = [request for request, answer in zip(requests, answers, strict=True) if isinstance(answer, Granted)]
-    if granted:
-        instance = run.batch.instance
-        yield Many(INSERT_INTENT, [intent_values(request.intent, holds=_kept(request.placed), instance=instance) for request in granted])
+# --- holds ---------------------------------------------------------------------------------------------------------------
+
+
+def _top_up(run: _Run) -> Work[list[Answer]]:
+    """Answer running calls. They come first: who waits has lost nothing yet."""
+    requests = run.batch.top_ups
+    answers: list[Answer] = []
+    rows: list[_Values] = []
+    for request in requests:
+        answer, short = yield from grant_alone(request)
+        answers.append(answer)
+        run.blocked.update(short)
+        if isinstance(answer, Granted):
+            run.note_grant(request, answer)
+            rows.append(_topped_up(request, answer))
+    if rows:
+        yield Many(KEEP_HOLDS, rows)
     return answers
 
 
-def _grant_together(run: _Run, requests: Sequence[Request]) -> Work[list[tuple[BudgetState, ...]] | None]:
-    """Grant all holds by one UPDATE a budget period; return each request's states, or None (nothing changed) when a sum does not fit."""
-    groups: dict[tuple[str, int, bool], list[tuple[int, PlacedHold]]] = {}
-    for position, request in enumerate(requests):
-        for placed in request.placed:
-            groups.setdefault((placed.hold.budget.id, placed.starts_at, placed.hold.hard), []).append((position, placed))
-    done: list[tuple[list[tuple[int, PlacedHold]], int, int, int]] = []
-    for members in groups.values():
-        total = sum(placed.hold.amount for _position, placed in members)
-        rows = yield _take(members[0][1], total)
-        if not rows:
-            for others, sum_of_others, _spent, _held in done:
-                yield _give_back(others[0][1], sum_of_others)
-            return None
-        spent, held = _pair(rows[0])
-        done.append((members, total, spent, held))
-    states: list[list[BudgetState]] = [[] for _ in requests]
-    for members, total, spent, held in done:
-        running = held - total
-        for position, placed in members:
-            running += placed.hold.amount
-            states[position].append(_note_hold(run, placed, requests[position], spent=spent, held=running))
-    return [tuple(of_one) for of_one in states]
+def _topped_up(request: Request, granted: Granted) -> _Values:
+    opened = request.opened
+    assert opened is not None  # noqa: S101 - it is a top-up; for the type checker
+    held = opened.held_with(request, granted)
+    most = most_dollars(opened.placed, held)
+    return kept_holds([(placed, held[placed.hold.budget.id]) for placed in opened.placed]), most, most, request.call_id
 
 
-def _grant_alone(run: _Run, request: Request) -> Work[Granted | Denied]:
-    """Grant the holds of one request, or give back those already made."""
-    taken: list[tuple[PlacedHold, int, int]] = []
-    for placed in request.placed:
-        rows = yield _take(placed, placed.hold.amount)
-        if not rows:
-            for earlier, _spent, _held_after in taken:
-                yield _give_back(earlier, earlier.hold.amount)
-            rows = yield Sql(_STATE, (placed.hold.budget.id, placed.starts_at))
-            spent, held = _pair(rows[0])
-            return Denied(placed.hold.budget, BudgetState(placed.hold.budget, placed.period, spent, held), placed.hold.amount)
-        taken.append((placed, *_pair(rows[0])))
-    return Granted(tuple(_note_hold(run, placed, request, spent=spent, held=held) for placed, spent, held in taken))
+def _admit(run: _Run) -> Work[list[Answer]]:
+    """Answer new calls: all by one UPDATE a budget period where nobody waits and the sum fits."""
+    requests = run.batch.requests
+    if not requests:
+        return []
+    if not run.blocked:
+        granted = yield from grant_together(requests)
+        if granted is not None:
+            for request, answer in zip(requests, granted, strict=True):
+                run.note_grant(request, answer)
+            return list(granted)
+    return (yield from _one_by_one(run, requests, again=False))
 
 
-def _note_hold(run: _Run, placed: PlacedHold, request: Request, *, spent: int, held: int) -> BudgetState:
-    """Note a granted hold. `hold` rows are those that were tested against the limit; alert budgets write `hold_untested`."""
-    event = "hold" if placed.hold.hard else "hold_untested"
-    run.note(placed, call_id=request.intent.call.id, event=event, amount=placed.hold.amount, spent=spent, held=held)
-    return BudgetState(placed.hold.budget, placed.period, spent, held)
+def _one_by_one(run: _Run, requests: Sequence[Request], *, again: bool) -> Work[list[Answer]]:
+    """Answer calls in their order; `again` for those that were denied before."""
+    answers: list[Answer] = []
+    for request in requests:
+        answer: Answer = None
+        if run.blocked.isdisjoint([placed.key for placed in request.placed if placed.hold.hard]):
+            answer, short = yield from grant_alone(request)
+            if request.waits:
+                run.blocked.update(short)
+        elif not (again and request.waits):
+            answer = yield from deny_behind(request, run.blocked)
+        if isinstance(answer, Granted):
+            run.note_grant(request, answer)
+        answers.append(answer)
+    return answers
 
 
-def _take(placed: PlacedHold, amount: int) -> Sql:
-    budget = placed.hold.budget
-    if placed.hold.hard:
-        return Sql(_GRANT, (amount, budget.id, placed.starts_at, amount, budget.limit.amount))
-    return Sql(_HOLD, (amount, budget.id, placed.starts_at))
-
-
-def _give_back(placed: PlacedHold, amount: int) -> Sql:
-    return Sql(_HOLD, (-amount, placed.hold.budget.id, placed.starts_at))
-
-
-def _kept(holds: Sequence[PlacedHold]) -> str | None:
-    """Return the holds as the row keeps them while its call is open: what recovery needs to charge them."""
-    if not holds:
-        return None
-    kept = [(placed.hold.budget.id, placed.starts_at, placed.hold.amount, placed.hold.budget.limit.amount) for placed in holds]
-    return orjson.dumps(kept).decode()
-
-
-def _pair(row: _Values) -> tuple[int, int]:
-    """Return spent and held."""
-    spent, held = row
-    assert isinstance(spent, int)  # noqa: S101 - BIGINT NOT NULL; for the type checker
-    assert isinstance(held, int)  # noqa: S101 - as above
-    return spent, held
+def _granted(run: _Run, requests: Sequence[Request], answers: Sequence[Answer]) -> Iterator[_Values]:
+    """Yield the rows of the intents that are granted."""
+    for request, answer in zip(requests, answers, strict=True):
+        if isinstance(answer, Granted) and request.intent is not None:
+            holds = kept_holds(list(zip(request.placed, answer.amounts, strict=True)))
+            yield intent_values(request.intent, holds=holds, instance=run.batch.instance)

@@ -10,6 +10,7 @@ from metering.marks import regional_mark
 from metering.prices import PriceBook
 from metering.providers import FORMATS, HEADERED, ReplyReader
 from metering.providers.asked import AskedReader
+from metering.rates import Rates, fixed
 from metering.reading import Reading, ReplyFacts, Source
 from metering.settings import MeteringSettings
 from metering.tokens import TokenCounter
@@ -36,8 +37,18 @@ class Quote:
     input_tokens: int
     output_tokens: int
     cost_nano: int
+    rates: Rates
     priced: bool
     """Whether the model has a price; without one the cost is at the dearest price of the provider."""
+
+    def with_output(self, output_tokens: int) -> int:
+        """Return what the call costs with so much output, in nano-dollars."""
+        return self.rates.cost(input_tokens=self.input_tokens, output_tokens=output_tokens)
+
+
+_NO_COST = Quote(input_tokens=0, output_tokens=0, cost_nano=0, rates=Rates(0, 0), priced=True)
+_LONGEST_CONTEXT = 2_000_000
+"""Tokens; no model reads more, however large the pictures or films are that come with a prompt."""
 
 
 class Meter:
@@ -82,15 +93,23 @@ class Meter:
         return None if price is None else price.cost_nano
 
     def quote(self, call: Call, *, input_tokens: int) -> Quote:
-        """Return the bound that a hold needs: all input at its dearest class, and the output cap of every choice."""
+        """Return the bound that a hold needs: all input at its dearest class, and the output cap of every choice.
+
+        Of a format that is not read nothing is known: each byte is taken for a token, at the dearest price of the provider.
+        """
+        assumed = self._settings.assume_output_tokens
+        if call.consumption is Consumption.UNREAD and call.wire_format is None:
+            rates = self._prices.dearest_of(call.provider)
+            return _quote(rates, input_tokens=min(call.request_bytes, _LONGEST_CONTEXT), output_tokens=assumed, priced=False)
         if call.consumption is not Consumption.METERED:
-            return Quote(input_tokens=0, output_tokens=0, cost_nano=0, priced=True)
-        if (fixed := self._fixed(call)) is not None:
-            return Quote(input_tokens=input_tokens, output_tokens=0, cost_nano=fixed, priced=True)
-        cap = self._settings.assume_output_tokens if call.max_output_tokens is None else call.max_output_tokens
-        quote = self._dearest(call, input_tokens=input_tokens, output_tokens=cap * call.choices)
+            return _NO_COST
+        if (known := self._fixed(call)) is not None:
+            return _quote(fixed(known), input_tokens=input_tokens, output_tokens=0, priced=True)
+        cap = assumed if call.max_output_tokens is None else call.max_output_tokens
+        output_tokens = 0 if call.endpoint is Endpoint.EMBEDDINGS else cap * call.choices
+        quote = self._dearest(call, input_tokens=input_tokens, output_tokens=output_tokens)
         for model in call.models[:_MOST_FALLBACKS]:
-            other = self._dearest(replace(call, model=model), input_tokens=input_tokens, output_tokens=quote.output_tokens)
+            other = self._dearest(replace(call, model=model), input_tokens=input_tokens, output_tokens=output_tokens)
             quote = max(quote, other, key=lambda each: each.cost_nano)
         return quote
 
@@ -105,16 +124,9 @@ class Meter:
             media=bool(call.prompt.media) or call.endpoint in _MEDIA,
             mark=regional_mark(call, call.model),
         )
-        return Quote(
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cost_nano=(
-                self._prices.dearest(provider=call.provider, input_tokens=input_tokens, output_tokens=output_tokens)
-                if rates is None
-                else rates.cost(input_tokens=input_tokens, output_tokens=output_tokens)
-            ),
-            priced=rates is not None,
-        )
+        if rates is None:
+            return _quote(self._prices.dearest_of(call.provider), input_tokens=input_tokens, output_tokens=output_tokens, priced=False)
+        return _quote(rates, input_tokens=input_tokens, output_tokens=output_tokens, priced=True)
 
     def read(self, call: Call, reply: Reply, facts: ReplyFacts | None, *, input_tokens: int | None = None) -> Reading:
         """Return the usage and cost of an ended call. `input_tokens` is the exact count of the prompt, where it was taken."""
@@ -162,7 +174,7 @@ class Meter:
         read, written = usage.input_tokens or 0, usage.output_tokens or 0
         dearest = self._dearest(call, input_tokens=read, output_tokens=written)
         if dearest.cost_nano == 0 and call.provider in _ROUTERS:
-            return self._prices.dearest(provider=call.provider, input_tokens=read, output_tokens=written), False
+            return self._prices.dearest_of(call.provider).cost(input_tokens=read, output_tokens=written), False
         priced = self._priced(call, facts, usage, Source.ESTIMATED).cost_nano if known else None
         return dearest.cost_nano if priced is None else priced, dearest.priced
 
@@ -239,6 +251,11 @@ class Meter:
                     price_version=price.version,
                 )
         return Reading(source=Source.UNPRICED, usage=usage, model=model)
+
+
+def _quote(rates: Rates, *, input_tokens: int, output_tokens: int, priced: bool) -> Quote:
+    cost = rates.cost(input_tokens=input_tokens, output_tokens=output_tokens)
+    return Quote(input_tokens=input_tokens, output_tokens=output_tokens, cost_nano=cost, rates=rates, priced=priced)
 
 
 def _job(call: Call, facts: ReplyFacts) -> str | None:

@@ -213,14 +213,14 @@ class PriceBook:
         rates = rated.tariff.highest(input_tokens, media=media)
         return rates if mark == 1 or rated.source != _LISTED else rates.marked(mark)
 
-    def dearest(self, *, provider: str, input_tokens: int, output_tokens: int) -> int:
-        """Return nano-dollars at the dearest price known of the provider, or of all providers when it has none."""
+    def dearest_of(self, provider: str) -> Rates:
+        """Return the dearest rates known of the provider, or of all providers when it has none."""
         rates = self._dearest.get(provider)
         if rates is None:
             table = next((each for each in self._tables.providers if each.id == _TABLES.get(provider, provider)), None)
             models = table.models if table and table.models else [model for each in self._tables.providers for model in each.models]
             rates = self._dearest[provider] = highest_of(vars(model.get_prices(self._now)) for model in models)
-        return rates.cost(input_tokens=input_tokens, output_tokens=output_tokens)
+        return rates
 
     def _find(self, provider: str, model: str | None) -> _Known:
         if not model:

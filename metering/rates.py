@@ -60,6 +60,11 @@ class Rates:
         return Rates(*(-(-rate * above // below) for rate in (self.input, self.output, self.requests)))
 
 
+def fixed(cost_nano: int) -> Rates:
+    """Return the rates of a call that costs the same whatever it reads and writes."""
+    return Rates(0, 0, cost_nano * _ATTO_PER_NANO)
+
+
 def prices_tokens(row: Row) -> bool:
     """Whether the row prices tokens at all; where it prices pictures or seconds alone, a sum of zero would be a lie."""
     return row.get("input_mtok") is not None or row.get("output_mtok") is not None

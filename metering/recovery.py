@@ -23,7 +23,7 @@ def recovery_work(*, at: int, alive: Collection[str]) -> Work[int]:
     for call_id, holds in left:
         for budget_id, starts_at, amount, limit in json.loads(str(holds)) if holds else ():
             rows = yield Sql(_CHARGE, (amount, amount, budget_id, starts_at))
-            history.append((at, call_id, budget_id, starts_at, "charge_unknown", amount, *rows[0], limit))
+            history.append((at, call_id, budget_id, starts_at, "charge_unknown", amount, *rows[0], limit, 0))
     yield Many(ADD_HISTORY, history)
     yield Many(_UNKNOWN, [(call_id,) for call_id, _holds in left])
     yield Many(ADD_LATE, [(call_id,) for call_id, _holds in left])

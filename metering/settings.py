@@ -1,6 +1,6 @@
 """The `metering`, `pricing`, `budgets`, `users` and `services` sections of the config."""
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metering.periods import Weekday
-from metering.units import BudgetLimit
+from metering.units import BudgetLimit, Span
+
+_LONGEST_WAIT = timedelta(minutes=5)
 
 
 class Section(BaseModel):
@@ -63,6 +65,29 @@ class BudgetSettings(Section):
     """The day that a week begins on, where `period` is week."""
     warn_at: tuple[float, ...] = (0.8,)
     on_exceed: Literal["alert", "block"] = "block"
+    reserve: Literal["lease", "worst_case", "input_only"] = "lease"
+    """What an open call holds: a stream its input and a quantum of output at a time; all its output; or its input alone."""
+    quantum: int = Field(default=1024, ge=16, le=1_000_000)
+    """Output tokens that a stream holds at a time."""
+    wait: Span = timedelta(seconds=2)
+    """How long a call whose hold does not fit waits for what open calls hold, before it is refused."""
+    unpriced: Literal["hold_dearest", "refuse"] = "hold_dearest"
+    """Calls whose cost has no bound: held at the provider's dearest price, or refused."""
+
+    @field_validator("wait")
+    @classmethod
+    def _bearable(cls, value: timedelta) -> timedelta:
+        if value > _LONGEST_WAIT:
+            msg = f"a call cannot wait {value} for a budget: its client would give up; at most {_LONGEST_WAIT}"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _refuses_or_not(self) -> "BudgetSettings":
+        if self.unpriced == "refuse" and self.on_exceed == "alert":
+            msg = "unpriced: refuse needs on_exceed: block; a budget that only alerts refuses nothing"
+            raise ValueError(msg)
+        return self
 
     @field_validator("warn_at")
     @classmethod

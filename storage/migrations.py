@@ -282,4 +282,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             detail TEXT NOT NULL
         )""",
     ),
+    (
+        # What calls took beyond their holds: on the row (dollars), in the budget's period and in each step of its history (its unit).
+        "ALTER TABLE calls ADD COLUMN overshoot_nano BIGINT",
+        "ALTER TABLE budget_periods ADD COLUMN overshoot BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE budget_history ADD COLUMN overshoot BIGINT NOT NULL DEFAULT 0",
+    ),
 )

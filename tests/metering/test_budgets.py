@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from metering.budgets import Budget, BudgetBook
 from metering.call import Caller
@@ -61,11 +62,50 @@ def test_the_book_finds_the_budgets_of_a_call(make_call: Any, remembered: int, m
     )
 
     for _ in range(2):
-        assert [budget.id for budget in book.matching(make_call(caller=Caller(user="ada")))] == ["all", "ada"]
+        assert [budget.id for budget in book.matching(make_call(caller=Caller(user="ada")))] == ["ada", "all"]
         assert [budget.id for budget in book.matching(make_call())] == ["all"]
     assert [budget.hard for budget in book.all] == [True, False]
     assert repr(book.all[1]) == "Budget('ada', 5 tokens, day)"
     assert BudgetBook([]).matching(make_call()) == ()
+
+
+def test_the_budget_of_the_narrowest_scope_comes_first(make_call: Any) -> None:
+    scopes: dict[str, dict[str, Any]] = {
+        "everything": {},
+        "provider": {"provider": "openai"},
+        "department": {"department": "research"},
+        "model": {"model": "gpt-*"},
+        "user": {"user": "ada"},
+        "user on a model": {"user": "ada", "model": "gpt-*"},
+        "key": {"key_id": "abcd"},
+    }
+    book = BudgetBook([BudgetSettings(name=name, limit="9 USD", scope=Scope(**scope)) for name, scope in scopes.items()])
+    caller = Caller(user="ada", department="research", key_id="abcd")
+
+    assert [budget.id for budget in book.matching(make_call(model="gpt-5", caller=caller))] == [
+        "key", "user on a model", "user", "model", "department", "provider", "everything",
+    ]  # fmt: skip
+
+
+def test_of_equal_scopes_the_smaller_limit_comes_first(make_call: Any) -> None:
+    book = BudgetBook([BudgetSettings(name="month", limit="90 USD", period="month"), BudgetSettings(name="day", limit="9 USD")])
+
+    assert [budget.id for budget in book.matching(make_call())] == ["day", "month"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"wait": "6m"}, "at most 0:05:00"),
+        ({"wait": "soon"}, "not a span of time"),
+        ({"quantum": 3}, "greater than or equal to 16"),
+        ({"reserve": "all"}, "lease"),
+        ({"unpriced": "refuse", "on_exceed": "alert"}, "needs on_exceed: block"),
+    ],
+)
+def test_what_cannot_be_reserved_so_is_an_error(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        BudgetSettings(name="b", limit="1 USD", **settings)
 
 
 def test_two_budgets_of_one_name_are_an_error() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metering.call import Consumption, Ending, Prompt
+from metering.call import Consumption, Ending, Endpoint, Prompt
 from metering.meter import Meter
 from metering.prices import PriceBook
 from metering.providers import FORMATS
@@ -130,7 +130,27 @@ def test_a_format_that_is_not_read_is_unmetered(meter: Meter, make_call: Any, ma
 
     assert meter.reader(call, content_type="application/json") is None
     assert meter.read(call, make_reply(), None).source is Source.UNMETERED
-    assert meter.quote(call, input_tokens=10).cost_nano == 0
+
+
+def test_a_format_that_is_not_read_is_quoted_by_its_bytes_at_the_dearest_price(meter: Meter, make_call: Any) -> None:
+    call = make_call(consumption=Consumption.UNREAD, wire_format=None, request_bytes=5_000)
+    known = meter.quote(make_call(model="gpt-4o"), input_tokens=5_000)
+
+    quote = meter.quote(call, input_tokens=0)
+
+    assert (quote.input_tokens, quote.output_tokens, quote.priced) == (5_000, 1_000, False)
+    assert quote.cost_nano > known.cost_nano
+    assert (
+        meter.quote(make_call(consumption=Consumption.UNREAD, wire_format=None, request_bytes=1 << 30), input_tokens=0).input_tokens
+        == 2_000_000
+    )
+    assert meter.quote(make_call(consumption=Consumption.UNREAD, wire_format="openai.websocket"), input_tokens=0).cost_nano == 0
+
+
+def test_an_embedding_has_no_output(meter: Meter, make_call: Any) -> None:
+    call = make_call(endpoint=Endpoint.EMBEDDINGS, model="text-embedding-3-small", max_output_tokens=None)
+
+    assert meter.quote(call, input_tokens=10).output_tokens == 0
 
 
 @pytest.mark.parametrize("wire_format", sorted(FORMATS))

@@ -155,13 +155,13 @@ def test_a_model_that_is_not_priced_by_tokens_has_no_price(book: PriceBook, now:
 
 
 def test_the_dearest_price_is_no_less_than_any_of_the_provider(book: PriceBook, now: datetime) -> None:
-    dearest = book.dearest(provider="openai", input_tokens=1_000_000, output_tokens=100_000)
+    dearest = book.dearest_of("openai").cost(input_tokens=1_000_000, output_tokens=100_000)
 
     for model in ("gpt-4o", "o1-pro", "gpt-5", "gpt-4"):
         price = book.price(provider="openai", model=model, usage=_USAGE, at=now)
         assert price is not None
         assert price.cost_nano <= dearest
-    assert book.dearest(provider="nobody", input_tokens=1_000_000, output_tokens=100_000) >= dearest
+    assert book.dearest_of("nobody").cost(input_tokens=1_000_000, output_tokens=100_000) >= dearest
 
 
 def test_many_names_do_not_fill_the_memory(book: PriceBook, now: datetime) -> None:

@@ -120,7 +120,7 @@ def test_a_forecast_is_told_with_its_method_and_its_bounds(alone: Path, capsys: 
     starts_at, ends_at = hour.replace(hour=0), hour.replace(hour=0) + timedelta(days=1)
     rows = [("b", to_micros(hour - timedelta(hours=back)), 10, 5) for back in range(1, 12)]
     with sqlite3.connect(alone.parent / "data" / "tollwatch.db") as store:
-        store.execute("INSERT INTO budget_periods VALUES ('b', ?, ?, 2, 0)", (to_micros(starts_at), to_micros(ends_at)))
+        store.execute("INSERT INTO budget_periods VALUES ('b', ?, ?, 2, 0, 0)", (to_micros(starts_at), to_micros(ends_at)))
         store.executemany("INSERT INTO budget_hours VALUES (?, ?, ?, ?)", rows)
     store.close()
 

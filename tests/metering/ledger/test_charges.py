@@ -38,4 +38,4 @@ ITERATIONS = Usage(input_tokens=30, output_tokens=12, other_models=(("m", Usage(
     ],
 )
 def test_what_is_known_is_charged_and_what_is_not_costs_its_hold(hold: Hold, reading: Reading, expected: tuple[int, str]) -> None:
-    assert charge(hold, reading) == expected
+    assert charge(hold.budget, hold.amount, reading) == expected

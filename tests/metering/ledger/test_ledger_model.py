@@ -79,7 +79,7 @@ class Accounts(RuleBasedStateMachine):
             for call_id in list(self.open)[:count]:
                 call, holds = self.open.pop(call_id)
                 for hold in holds:
-                    self.charged[hold.budget.id] += charge(hold, reading)[0]
+                    self.charged[hold.budget.id] += charge(hold.budget, hold.amount, reading)[0]
                 for _ in range(1 + repeat):
                     self.ledger.settle(Settlement(call, reply, reading))
             await self.ledger.drain()

@@ -1,0 +1,166 @@
+"""Holding budgets: for a call before it is sent, and for its answer while it runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from alerting.book import AlertBook
+from alerting.detectors import budget as budgets_detector
+from alerting.finding import Action, Finding, Occurrence, Refusal, Taken, Verdict
+from alerting.trial import Trial
+from metering.budgets import Budget, BudgetBook
+from metering.call import Consumption
+from metering.holds import BudgetState, Denied, Granted, Intent
+from metering.leases import Lease, reserve
+from metering.ledger import Ledger
+from metering.meter import Meter, Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What a call asks for, and what the asking was reckoned from."""
+
+    intent: Intent
+    quote: Quote
+    budgets: Sequence[Budget]
+
+
+class Reserving:
+    """Asks the ledger for holds and top-ups; in `monitor` mode nothing is refused or cut, and findings say what would have been."""
+
+    def __init__(  # noqa: PLR0913 - the wiring names each
+        self,
+        *,
+        budgets: BudgetBook,
+        ledger: Ledger,
+        meter: Meter,
+        book: AlertBook,
+        now: Callable[[], datetime],
+        enforces: bool,
+        cut: Callable[[str, Verdict], None],
+    ) -> None:
+        self._budgets = budgets
+        self._ledger = ledger
+        self._meter = meter
+        self._book = book
+        self._now = now
+        self._enforces = enforces
+        self._cut = cut
+        self.leases: dict[str, Lease] = {}
+        """Of the answers that run, by call id."""
+
+    async def hold(self, trial: Trial) -> bool:
+        """Write the intent with its holds, and return whether it stands; else the trial has heard why not. Raises StoreError.
+
+        Where the bound of a prompt does not fit its exact count has the last word; only then the call waits for others.
+        """
+        plan = self._plan(trial)
+        if not plan.quote.priced:
+            self._judge_unbounded(trial, plan)
+            if trial.refused:
+                return False
+        answer = await self._ledger.admit(plan.intent, patient=trial.size.exact is not None)
+        if isinstance(answer, Denied) and trial.size.exact is None:
+            await trial.size.count()
+            plan = self._plan(trial)
+            answer = await self._ledger.admit(plan.intent, patient=True)
+        if isinstance(answer, Denied):
+            trial.hear(budgets_detector.refused(trial.call, answer, waited=True), Refusal.BUDGET)
+            return False
+        if plan.intent.quantum:
+            self.leases[trial.call.id] = Lease(trial.call, plan.quote, plan.budgets, level=answer.tokens)
+        if not self._enforces:
+            await self._observe(trial, answer)
+        return True
+
+    def run_on(self, lease: Lease, passed: int) -> None:
+        """Ask for more ahead of need; end the answer when there is none and what was held has passed."""
+        if lease.short is None:
+            self._ledger.top_up(lease.ask(passed), partial(self._topped_up, lease))
+            return
+        lease.passed = passed
+        self._end(lease)
+
+    def ended(self, call_id: str) -> None:
+        """Forget an answer that came to its end."""
+        self.leases.pop(call_id, None)
+
+    def _plan(self, trial: Trial) -> _Plan:
+        call = trial.call
+        quote = self._meter.quote(call, input_tokens=trial.size.best)
+        budgets = self._budgets.matching(call)
+        holds, quantum = reserve(call, quote, budgets, enforces=self._enforces)
+        intent = Intent(
+            call=call,
+            verdict=(Action.ALERT if trial.occurrences else Action.ALLOW).value,
+            rule_id=trial.rule_id,
+            holds=holds,
+            quantum=quantum,
+            hold_nano=0 if call.consumption is Consumption.UNREAD else quote.cost_nano,  # its cost is not known, nor guessed at
+            estimated_input_tokens=trial.size.estimate,
+        )
+        return _Plan(intent=intent, quote=quote, budgets=budgets)
+
+    def _judge_unbounded(self, trial: Trial, plan: _Plan) -> None:
+        """Refuse a call whose cost has no bound, where a budget says so. A model without a price is bounded in tokens."""
+        unread = trial.call.consumption is Consumption.UNREAD
+        for budget in plan.budgets:
+            if budget.settings.unpriced == "refuse" and (unread or budget.limit.unit == "usd"):
+                trial.hear(budgets_detector.unbounded(trial.call, budget, at=trial.at), Refusal.BUDGET)
+                return
+
+    async def _observe(self, trial: Trial, granted: Granted) -> None:
+        """In monitor mode: find the blocking budgets that have no room for this call. `granted` holds it by its bound."""
+        over = [_before(state, amount) for state, amount in zip(granted.states, granted.amounts, strict=True) if _is_over(state)]
+        if not over:
+            return
+        await trial.size.count()
+        needed = {hold.budget.id: hold for hold in self._plan(trial).intent.holds}
+        for before in over:
+            hold = needed[before.budget.id]
+            if before.spent + before.held + hold.least > before.budget.limit.amount:
+                denied = Denied(before.budget, before, hold.amount, before.spent + hold.least > before.budget.limit.amount)
+                trial.hear(budgets_detector.refused(trial.call, denied, waited=False), Refusal.BUDGET)
+
+    def _topped_up(self, lease: Lease, answer: Granted | Denied) -> None:
+        if isinstance(answer, Denied):
+            lease.denied(answer)
+            if lease.used_up:
+                self._end(lease)
+            return
+        lease.granted(answer.tokens)
+        if lease.observed or self._enforces:
+            return
+        for state, amount in zip(answer.states, answer.amounts, strict=True):
+            if _is_over(state):
+                lease.observed = True
+                finding = budgets_detector.used_up(lease.call, _before(state, amount), needed=amount, passed=lease.passed)
+                self._tell(lease, budgets_detector.observed_cut(finding), Taken.OBSERVED)
+                return
+
+    def _end(self, lease: Lease) -> None:
+        denied = lease.short
+        if denied is None or self.leases.pop(lease.call.id, None) is None:
+            return
+        finding = budgets_detector.used_up(lease.call, denied.state, needed=denied.needed, passed=lease.passed)
+        self._tell(lease, finding, Taken.BLOCKED)
+        verdict = Verdict(
+            action=Action.BLOCK,
+            findings=(finding,),
+            refusal=Refusal.BUDGET,
+            message=f"{finding.message} {finding.remedy}",
+            rule_id=denied.budget.id,
+        )
+        self._cut(lease.call.id, verdict)
+
+    def _tell(self, lease: Lease, finding: Finding, taken: Taken) -> None:
+        self._book.enqueue([Occurrence(finding=finding, taken=taken, at=self._now(), call_id=lease.call.id)])
+
+
+def _is_over(state: BudgetState) -> bool:
+    return state.budget.hard and state.spent + state.held > state.budget.limit.amount
+
+
+def _before(state: BudgetState, amount: int) -> BudgetState:
+    return replace(state, held=state.held - amount)

@@ -1,0 +1,110 @@
+"""What the ledger gives to the store at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
+from metering.periods import Period
+
+type Key = tuple[str, int]
+"""A budget's period: its id and the start of the period in microseconds."""
+type Answer = Granted | Denied | None
+"""None: it waits on, since others wait before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedHold:
+    """A hold in the period that it is made in, and settled in."""
+
+    hold: Hold
+    period: Period
+    starts_at: int
+    """Microseconds, as the store keeps it."""
+
+    @property
+    def key(self) -> Key:
+        """The budget's period."""
+        return self.hold.budget.id, self.starts_at
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """What a call that is under way holds. It changes only once a batch with a top-up is durable, never while one is written."""
+
+    placed: tuple[PlacedHold, ...]
+    held: dict[str, int]
+    """By the budget's id, top-ups included."""
+    hold_nano: int
+    """The dearest that the call could cost, as its intent says."""
+
+    @property
+    def dollars(self) -> int:
+        """The most nano-dollars that it holds of one budget."""
+        return most_dollars(self.placed, self.held)
+
+    def held_with(self, request: "Request", granted: Granted) -> dict[str, int]:
+        """Return what it holds with a top-up."""
+        more = {placed.hold.budget.id: amount for placed, amount in zip(request.placed, granted.amounts, strict=True)}
+        return {budget_id: amount + more.get(budget_id, 0) for budget_id, amount in self.held.items()}
+
+
+def most_dollars(placed: Sequence[PlacedHold], held: Mapping[str, int]) -> int:
+    """Return the most nano-dollars that are held of one budget."""
+    return max((held[one.hold.budget.id] for one in placed if one.hold.budget.limit.unit == "usd"), default=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """Holds that are asked for, all or none: those of an intent, or more for a call that runs."""
+
+    call_id: str
+    placed: tuple[PlacedHold, ...]
+    intent: Intent | None = None
+    opened: OpenCall | None = None
+    """Of the call that runs."""
+    tokens: int = 0
+    """The output tokens that the `flex` of the holds is for."""
+    shrinks: bool = False
+    """The quantum shrinks to what is left; else only when the whole of it could never fit."""
+    waits: bool = False
+    """What does not fit now is tried again when something came back; until then nobody overtakes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A settlement that waits to be written, and what its call held."""
+
+    settlement: Settlement
+    opened: OpenCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What is written together, in this order."""
+
+    at: int
+    hour: datetime
+    """The latest hour that was ever begun: calls from before may already be rolled up."""
+    instance: str
+    periods: tuple[tuple[str, int, int], ...] = ()
+    """Budget, start and end of periods that may not be in the store yet."""
+    releases: Sequence[Release] = ()
+    top_ups: Sequence[Request] = ()
+    waiting: Sequence[Request] = ()
+    """Intents that did not fit before, the oldest first."""
+    requests: Sequence[Request] = ()
+    blocked: frozenset[Key] = frozenset()
+    """What others wait for: nobody overtakes them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What became of a batch: one answer for each request, in its order."""
+
+    settled: list[Settled]
+    top_ups: list[Answer]
+    waiting: list[Answer]
+    requests: list[Answer]
+    blocked: frozenset[Key]
+    """What is waited for now."""
