@@ -269,6 +269,10 @@ class Gate:
         if self.on_cut is not None:
             self.on_cut(call_id, verdict)
 
+    def may_cut(self, call_id: str) -> bool:
+        """Say whether a call holds a lease, which may come to be refused while the call runs."""
+        return call_id in self._leases
+
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record how an admitted call ended. A second time, or for a call that was not admitted, nothing is recorded."""
         size = self._open.pop(call.id, None)

@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any
 
 from mitmproxy import http, tls
@@ -14,10 +15,11 @@ from mitmproxy.proxy import layer, mode_specs, server_hooks
 from alerting.finding import Refusal
 from metering.call import Door, Ending
 from metering.providers.catalog import PROBE_HOST
-from proxy import canonical, flows, patches, probe, refusal
+from proxy import broken, canonical, cutting, flows, patches, probe, refusal
 from proxy.ask_for_usage import Stream, UsageAsking, asking, through
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls, too_large
+from proxy.cutting import Cutting
 from proxy.dialing import Dialing
 from proxy.failing import Failing, degraded
 from proxy.fence import fenced
@@ -48,6 +50,7 @@ class TollwatchAddon:
         dialing: Dialing,
         usage: UsageAsking,
         websockets: WebSockets,
+        ends: Cutting,
         telemetry: Telemetry,
     ) -> None:
         self._identity = identity
@@ -57,6 +60,7 @@ class TollwatchAddon:
         self._dialing = dialing
         self._usage = usage
         self._websockets = websockets
+        self._ends = ends
         self._failing = Failing(calls=calls, forward=forward, telemetry=telemetry, closed=settings.on_error == "closed")
         self._limits = settings.body_limits
         self.stopping = False
@@ -110,9 +114,13 @@ class TollwatchAddon:
         if live.ended or flow.response is None:
             return
         headers = flow.response.headers
-        if flow.response.status_code == 101:
+        if flow.response.status_code == 101 or cutting.ENDED in flow.metadata:
             return
         tap = self._calls.tap(live, status=flow.response.status_code, headers=headers)
+        if tap.decodes and tap.valve is not None:
+            flows.pass_decoded(flow)
+            tap.valve.give_up = partial(self._ends.break_off, live)
+        self._ends.again(live)
         flow.response.stream = tap if (way := self._hidden_usage(flow, passage)) is None else through(tap, way)
         if CALL_HEADER.decode() not in headers:
             headers.fields = (*headers.fields, (CALL_HEADER, live.call.id.encode()))
@@ -126,8 +134,8 @@ class TollwatchAddon:
         if live.tap is not None and live.call.host == PROBE_HOST:
             live.tap(flow.response.raw_content or b"")
         if live.tap is not None and live.tap.slow_to_finish:
-            return self._calls.end_slowly(live, status=flow.response.status_code)
-        self._calls.end(live, Ending.COMPLETED, status=flow.response.status_code)
+            return self._calls.end_slowly(live, _end_of_answer(flow, live), status=flow.response.status_code)
+        self._calls.end(live, _end_of_answer(flow, live), status=flow.response.status_code)
         return None
 
     @fenced
@@ -138,9 +146,11 @@ class TollwatchAddon:
             return
         status = flow.response.status_code if flow.response else None
         sent = flow.server_conn.timestamp_start is not None
-        ending = self._ending(flow, sent=sent)
+        ending = broken.ending_of(flow, sent=sent, stopping=self.stopping)
         if ending not in {Ending.CLIENT_ABORT, Ending.REFUSED} and flow.response is None:
-            flow.metadata[patches.ANSWER] = flows.response(_unreachable(passage, flow))
+            flow.metadata[patches.ANSWER] = flows.response(broken.unreachable(passage, flow))
+        if cutting.ENDED in flow.metadata:
+            ending, sent = flow.metadata[cutting.ENDED], True
         if passage.live is not None:
             self._calls.end(passage.live, ending, status=status, sent=sent)
 
@@ -311,18 +321,16 @@ class TollwatchAddon:
             flows.leave_length_open(flow)
         return way
 
-    def _ending(self, flow: http.HTTPFlow, *, sent: bool) -> Ending:
-        by_client = flow.metadata.get(patches.BY_CLIENT)
-        if by_client is None:
-            by_client = flow.response is None
-        if by_client or self.stopping:
-            return Ending.CLIENT_ABORT
-        return Ending.UPSTREAM_RESET if sent else Ending.UPSTREAM_UNREACHABLE
-
 
 def _live(flow: http.HTTPFlow) -> LiveCall | None:
     passage = flows.passage_of(flow)
     return None if passage is None else passage.live
+
+
+def _end_of_answer(flow: http.HTTPFlow, live: LiveCall) -> Ending:
+    """Say how a call ended whose client got a whole answer: one that was to be cut may have come to its own end before that."""
+    shut = live.tap is not None and live.tap.valve is not None and live.tap.valve.shut
+    return Ending.CUT if shut else flow.metadata.get(cutting.ENDED, Ending.COMPLETED)
 
 
 def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
@@ -334,15 +342,3 @@ def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
 def _length(headers: Mapping[bytes, bytes]) -> int:
     value = headers.get(b"content-length", b"")
     return int(value) if value.isdigit() else 0
-
-
-def _unreachable(passage: Passage, flow: http.HTTPFlow) -> Answer:
-    reason = flow.error.msg if flow.error else "no reason given"
-    problem = Problem(
-        status=502,
-        code="tollwatch_upstream",
-        message=f"{flow.request.host} could not be reached, or broke off before it answered: {reason[:300]}",
-        call_id=passage.live.call.id if passage.live else None,
-        may_retry=True,
-    )
-    return refusal.answer(passage.dialect, problem)

@@ -62,12 +62,17 @@ class UsageAsking:
             _log.warning("usage_option_refused host=%s: its next streams are sent as they come, and estimated", host)
 
 
-def through(tap: Stream, way: Stream) -> Callable[[bytes], bytes | tuple[()]]:
+def through(tap: Callable[[bytes], bytes | tuple[()]], way: Stream) -> Callable[[bytes], bytes | tuple[()]]:
     """Return the stream callable that shows each chunk to the tap, and passes what `way` leaves of it.
 
     Nothing is passed as no chunk at all: an empty one would be the end of a chunked body.
     """
-    return lambda chunk: way(tap(chunk)) or ()
+
+    def pass_on(chunk: bytes) -> bytes | tuple[()]:
+        passed = tap(chunk)
+        return way(passed or b"") or () if passed or not chunk else ()
+
+    return pass_on
 
 
 class _Complaint:

@@ -3,19 +3,23 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from alerting.finding import Refusal, Verdict
 from metering.call import Call, Consumption, Ending, Prompt, Reply
 from metering.reading import Reading, ReplyFacts
 from metering.retry_after import retry_after
 from metering.usage import NO_USAGE, Usage
-from proxy import canonical
+from proxy import canonical, decoding
 from proxy.canonical import Canonical
 from proxy.flows import LiveCall
+from proxy.framing import framing_of
 from proxy.gateway import Clock, Gate, Record, Telemetry
+from proxy.gauge import Gauge
 from proxy.identity import Identity
 from proxy.raw import RawRequest
 from proxy.tap import Tap
+from proxy.valve import Valve
 from storage.ids import uuid7
 
 _NO_PROMPT = Prompt()
@@ -109,9 +113,21 @@ class Calls:
         """Return the tap for the answer to a call; its headers are looked up by lower-case name."""
         if status == 429:
             live.retry_after = retry_after(headers, at=self._now())
-        reader = self._gate.reader(live.call, content_type=headers.get("content-type"), headers=headers)
-        live.tap = Tap(reader, coding=headers.get("content-encoding", "").strip().lower(), now=self._now, fail=self._telemetry.hook_failure)
+        content_type, coding = headers.get("content-type"), headers.get("content-encoding", "").strip().lower()
+        reader = self._gate.reader(live.call, content_type=content_type, headers=headers)
+        valve = self._valve(live.call, content_type or "", coding) if status == 200 and self._gate.may_cut(live.call.id) else None
+        live.tap = Tap(reader, coding=coding, now=self._now, fail=self._telemetry.hook_failure, valve=valve)
         return live.tap
+
+    def _valve(self, call: Call, content_type: str, coding: str) -> Valve | None:
+        """Return the valve of a stream whose events are told apart."""
+        if coding not in {"", "identity", *decoding.CODINGS}:
+            return None
+        frame = framing_of(content_type, gemini=call.wire_format == "gemini.stream_generate_content")
+        return None if frame is None else Valve(frame, gauge=Gauge(call.wire_format), progress=partial(self._progress, call.id))
+
+    def _progress(self, call_id: str, tokens: int) -> None:
+        self._gate.progress(call_id, output_tokens=tokens)
 
     def end(self, live: LiveCall, ending: Ending, *, status: int | None, sent: bool = True) -> None:
         """Record the end of a call; only the first end counts."""
@@ -120,12 +136,12 @@ class Calls:
         facts = None if live.tap is None else live.tap.finish()
         self.end_with(live, ending, facts, status=status, sent=sent)
 
-    async def end_slowly(self, live: LiveCall, *, status: int | None) -> None:
-        """Record the completed end of a call whose answer takes long to read."""
+    async def end_slowly(self, live: LiveCall, ending: Ending, *, status: int | None) -> None:
+        """Record the end of a call whose answer takes long to read."""
         if live.tap is None or live.ended:
             return
         facts = await asyncio.to_thread(live.tap.finish)
-        self.end_with(live, Ending.COMPLETED, facts, status=status, sent=True)
+        self.end_with(live, ending, facts, status=status, sent=True)
 
     def end_with(self, live: LiveCall, ending: Ending, facts: ReplyFacts | None, *, status: int | None, sent: bool) -> None:
         """Record the end of a call with what its answer said."""

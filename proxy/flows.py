@@ -34,6 +34,8 @@ class LiveCall:
     ended: bool = False
     retry_after: timedelta | None = None
     """How long the provider asks to wait, where it answered 429 and says so."""
+    cut: Verdict | None = None
+    """Why the call is being ended while it runs, once it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +94,13 @@ def replace_body(flow: http.HTTPFlow, body: bytes) -> None:
     changed = tuple((name, b"%d" % len(body)) if name.lower() == b"content-length" else (name, value) for name, value in fields)
     flow.request.headers.fields = (*changed, (b"accept-encoding", b"identity"))
     flow.request.raw_content = body
+
+
+def pass_decoded(flow: http.HTTPFlow) -> None:
+    """Say that the answer is not compressed any more."""
+    if flow.response is not None:
+        flow.response.headers.pop("content-encoding", None)
+        leave_length_open(flow)
 
 
 def leave_length_open(flow: http.HTTPFlow) -> None:

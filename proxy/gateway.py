@@ -30,6 +30,10 @@ class Gate(Protocol):
         """Say how many tokens of output have passed so far (about), as they pass: budgets are topped up ahead of need. Cheap."""
         ...
 
+    def may_cut(self, call_id: str) -> bool:
+        """Say whether an admitted call may come to be ended while it runs: only then is it followed."""
+        ...
+
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record the end of an admitted call, once."""
         ...

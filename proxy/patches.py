@@ -31,7 +31,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
-from proxy import inplace, lookups, shortcut, websocket_layer
+from proxy import cutting, inplace, lookups, shortcut, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -67,6 +67,7 @@ def install() -> None:
     lookups.install()
     inplace.install()
     shortcut.install()
+    cutting.install()
     websocket_layer.install(LIMIT)
 
 

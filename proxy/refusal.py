@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import orjson
 
@@ -68,7 +69,7 @@ def problem_of(
 
 def answer(dialect: Dialect, problem: Problem) -> Answer:
     """Return the response that says `problem` so that the provider's SDK raises its own typed error, once."""
-    body = orjson.dumps(_SHAPES.get(dialect, _openai)(problem))
+    body = orjson.dumps(shape(dialect, problem))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if not problem.may_retry:
         headers.append((b"x-should-retry", b"false"))
@@ -79,6 +80,11 @@ def answer(dialect: Dialect, problem: Problem) -> Answer:
     if dialect is Dialect.BEDROCK:
         headers.append((b"x-amzn-errortype", _AMAZON.get(problem.status, "InternalServerException").encode()))
     return Answer(status=problem.status, headers=tuple(headers), body=body)
+
+
+def shape(dialect: Dialect, problem: Problem) -> Any:  # noqa: ANN401  # a JSON object, or Gemini's array of one
+    """Return the error object in which `dialect` says `problem`."""
+    return _SHAPES.get(dialect, _openai)(problem)
 
 
 _OPENAI = {

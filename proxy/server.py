@@ -27,7 +27,9 @@ from proxy.ask_for_usage import UsageAsking
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls
 from proxy.canary import CanaryFailed, probe_canary
+from proxy.cutting import Cut, Cutting
 from proxy.dialing import Dialing
+from proxy.flows import LiveCall
 from proxy.forward_door import ForwardDoor
 from proxy.gateway import Clock, Gate, Record, Telemetry
 from proxy.identity import Identity, KeyHasher
@@ -76,6 +78,9 @@ class ProxyServer:
         who = Identity(identity, users=users, services=services, key_hasher=key_hasher)
         self._identity = who
         self.calls = Calls(gate=gate, identity=who, now=now, telemetry=telemetry, record=record)
+        self._cutting = Cutting(calls=self.calls, post=self._post)
+        gate.on_cut = self._cutting.cut
+        self._events: set[asyncio.Task[None]] = set()
         self._dialing = Dialing(
             resolve=settings.resolve, intercept_hosts=settings.intercept_hosts, upstream_proxy=settings.upstream_proxy, targets=targets
         )
@@ -87,6 +92,7 @@ class ProxyServer:
             base_url=BaseUrlDoor(upstreams=settings.upstreams, hosts=()),
             dialing=self._dialing,
             usage=UsageAsking(metering or MeteringSettings()),
+            ends=self._cutting,
             websockets=WebSockets(calls=self.calls, inject=self._inject),
             telemetry=telemetry,
         )
@@ -206,6 +212,16 @@ class ProxyServer:
     def _inject(self, flow: http.HTTPFlow, content: bytes) -> None:
         """Send a text message to the client of a WebSocket."""
         self._proxyserver.inject_websocket(flow, to_client=True, message=content)
+
+    def _post(self, live: LiveCall, cut: Cut) -> None:
+        """Hand an event to the layers of a call's client."""
+        handler = self._proxyserver.connections.get(live.connection_id)
+        if handler is None:
+            return
+        task = asyncio.Task(handler.server_event(cut), loop=asyncio.get_running_loop(), eager_start=True)
+        if not task.done():
+            self._events.add(task)
+            task.add_done_callback(self._events.discard)
 
     def _own_ports(self) -> set[int]:
         return {self.forward_address[1], self.base_url_address[1]} | self._other_ports()

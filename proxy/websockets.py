@@ -175,7 +175,7 @@ class WebSockets:
         live = self._live(session, event)
         if live is None:
             return self._unasked(flow, session, event, message) if _response_id(event) else None
-        self._show(session, live, event, message.content)
+        self._show(flow, session, live, event, message.content)
         return None
 
     def _live(self, session: _Session, event: Json) -> LiveCall | None:
@@ -194,9 +194,9 @@ class WebSockets:
             websocket_layer.refuse(flow, verdict.message)
             return
         session.running[_response_id(event) or live.call.id] = live
-        self._show(session, live, event, message.content)
+        self._show(flow, session, live, event, message.content)
 
-    def _show(self, session: _Session, live: LiveCall, event: Json, content: bytes) -> None:
+    def _show(self, flow: http.HTTPFlow, session: _Session, live: LiveCall, event: Json, content: bytes) -> None:
         kind = text(event.get("type")) or ""
         if live.tap is not None and not kind.endswith("audio.delta"):
             live.tap(_framed(content))
@@ -204,6 +204,16 @@ class WebSockets:
             for key in [key for key, running in session.running.items() if running is live]:
                 del session.running[key]
             self._calls.end(live, Ending.COMPLETED, status=101)
+        elif live.cut is not None:
+            self._cut(flow, live, live.cut)
+
+    def _cut(self, flow: http.HTTPFlow, live: LiveCall, verdict: Verdict) -> None:
+        """End a response that may not go on: the client is told why, and the WebSocket closes, for nothing else stops the provider."""
+        self._calls.end(live, Ending.CUT, status=101)
+        kind = verdict.refusal or Refusal.BUDGET
+        problem = refusal.problem_of(kind, verdict.message, call_id=live.call.id, rule_id=verdict.rule_id)
+        self._inject(flow, error_event(problem, event_id=None))
+        websocket_layer.refuse(flow, verdict.message)
 
     def _fail(self, session: _Session, event: Json, content: bytes) -> None:
         """End what an error is about: the event that it names, else what has waited longest, else what runs."""

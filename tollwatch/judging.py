@@ -146,6 +146,10 @@ class Judge:
         if (gate := self._admitted.get(call_id)) is not None:
             gate.progress(call_id, output_tokens=output_tokens)
 
+    def may_cut(self, call_id: str) -> bool:
+        """Say whether a call may come to be ended while it runs."""
+        return (gate := self._admitted.get(call_id)) is not None and gate.may_cut(call_id)
+
     def settle(self, call: Call, reply: Reply, facts: ReplyFacts | None) -> Reading:
         """Record how a call ended."""
         return self._admitted.pop(call.id, self.gate).settle(call, reply, facts)

@@ -14,7 +14,7 @@ import h2.events
 import orjson
 import pytest
 
-from alerting.finding import Action
+from alerting.finding import Action, Verdict
 from alerting.rule_settings import Match, RuleSettings
 from tests.support import answers
 
@@ -30,6 +30,7 @@ class Http2:
         self._h2.initiate_connection()
         self.answers: dict[int, tuple[dict[str, str], bytearray]] = {}
         self.ended: set[int] = set()
+        self.reset: set[int] = set()
 
     @classmethod
     async def open(cls, house: Any, host: str) -> "Http2":
@@ -66,6 +67,8 @@ class Http2:
                     self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
                     self.ended.add(event.stream_id)
+                    if isinstance(event, h2.events.StreamReset):
+                        self.reset.add(event.stream_id)
             self._writer.write(self._h2.data_to_send())
 
     def close(self) -> None:
@@ -128,6 +131,26 @@ async def test_an_http2_client_that_resets_its_stream_has_left(house: Any, http2
 
     assert (await house.row(ending="client_abort")).source == "estimated"
     house.provider.release()
+
+
+@pytest.mark.parametrize(("content_type", "whole"), [("text/event-stream", True), ("audio/mpeg", False)])
+async def test_a_call_that_is_cut_over_http2_ends_its_stream_alone(house: Any, http2: Http2, content_type: str, whole: bool) -> None:  # noqa: FBT001  # a case
+    house.gate.may_cut = lambda _call_id: True
+    event = b'data: {"choices":[]}\n\n'
+    headers = [("content-type", content_type)]
+    house.provider.script = lambda _: answers.Answer(headers=headers, chunks=[event], streamed=True, then="hang")
+    body = orjson.dumps(orjson.loads(CHAT) | {"stream": True})
+    streams = [http2.ask("api.openai.com", body) for _ in range(2)]
+    await http2.receive(lambda client: all(stream in client.answers and client.answers[stream][1] for stream in streams))
+
+    house.gate.on_cut(http2.answers[streams[0]][0]["x-tollwatch-call"], Verdict(action=Action.BLOCK, message="Nothing is left"))
+    await http2.receive(lambda client: streams[0] in client.ended)
+
+    _, received = http2.answers[streams[0]]
+    assert (b"Nothing is left" in received, streams[0] in http2.reset) == (whole, not whole)
+    assert streams[1] not in http2.ended
+    house.provider.release()
+    await http2.receive(lambda client: streams[1] in client.ended)
 
 
 async def test_an_upstream_that_breaks_off_is_a_json_502_over_http2(house: Any, http2: Http2) -> None:

@@ -38,6 +38,7 @@ class Connection:
         self._reader, self._writer = reader, writer
         self._absolute = absolute
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+        self._begun: h11.Response | None = None
 
     @classmethod
     async def to(cls, address: str) -> Self:
@@ -75,8 +76,8 @@ class Connection:
         await self._writer.drain()
 
     async def receive(self, *, chunks: int | None = None) -> Response:
-        """Return the answer, or what there is of it once `chunks` pieces of its body have come."""
-        response: h11.Response | None = None
+        """Return the answer, or what there is of it once `chunks` pieces of its body have come; called again, what follows these."""
+        response = self._begun
         body, whole, came = bytearray(), False, 0
         while True:
             try:
@@ -87,7 +88,7 @@ class Connection:
             except (h11.RemoteProtocolError, OSError):
                 break
             if isinstance(event, h11.Response):
-                response = event
+                response = self._begun = event
             elif isinstance(event, h11.Data):
                 body += event.data
                 came += 1
@@ -95,6 +96,8 @@ class Connection:
                 whole = True
             if whole or isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED or came == chunks:
                 break
+        if whole:
+            self._begun = None
         if response is None:
             msg = "the connection ended before an answer began"
             raise ConnectionResetError(msg)
