@@ -112,7 +112,7 @@ class Gateway:
         """The certificate of the gateway's own authority."""
         return self.data_dir / "ca" / "ca.pem"
 
-    def start(self, *, ready: bool = True, seconds: float = 30) -> Self:
+    def start(self, *, ready: bool = True, seconds: float = 60) -> Self:
         """Start the process; wait until it says that it is ready."""
         with self.log_file.open("ab") as log:
             arguments = [sys.executable, *self._runner, "run", "--config", str(self.config_file)]
