@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from metering.rates import Row
+from metering.rates import Row, scaled
 from metering.usage import Usage
 
 _SEARCHES = "web_searches_kcount"
@@ -33,6 +33,17 @@ def at_least(usage: Usage, *, provider: str) -> Usage:
     if seconds is None or (least := _LEAST_SECONDS.get(provider)) is None or seconds >= least:
         return usage
     return replace(usage, seconds=least)
+
+
+_HALF_IN_BATCHES = frozenset({"openai", "azure.ai.openai", "anthropic", "gcp.gemini", "gcp.vertex_ai", "mistral_ai", "groq"})
+"""Who takes half the price for every model in a batch, as their pages on batches say."""
+
+
+def in_batch(row: Row, plain: Row, *, provider: str) -> Row:
+    """Return the row for work in a batch; where the table has none of its own (`row` is as the `plain` one), half the price."""
+    if provider not in _HALF_IN_BATCHES or any(plain.get(name) != rate for name, rate in row.items() if not name.startswith("_")):
+        return row
+    return scaled(row, Decimal("0.5"))
 
 
 def with_fees(row: Row, *, provider: str, model: str, service_tier: str | None) -> Row:

@@ -62,7 +62,7 @@ class Meter:
 
     def remember(self, jobs: Iterable[tuple[str, str]]) -> None:
         """Take the results that were charged before this process began (provider and id, the oldest first)."""
-        self._jobs.remember(jobs)
+        self._jobs.remember((provider, each) for provider, job in jobs for each in job.split(","))
 
     def reader(self, call: Call, *, content_type: str | None, headers: Mapping[str, str] | None = None) -> ReplyReader | None:
         """Return a reader for the answer (`headers` by lower-case name), or None for a call whose format is not read."""
@@ -183,6 +183,8 @@ class Meter:
             return Reading(source=Source.NONE, model=facts.model if facts else None)
         if call.consumption is Consumption.UNREAD or facts is None:
             return _unread(call, reply)
+        if facts.results:
+            return self._page(call, reply, facts)
         if (ordered := self._ordered(call, facts)) is not None:
             return ordered
         if facts.usage is not None and facts.usage.is_empty:
@@ -200,6 +202,21 @@ class Meter:
         if facts.usage is None and not facts.output_text and (facts.unseen or not facts.complete or facts.error):
             return Reading(source=Source.NONE if facts.error else Source.BILLED_UNSEEN, model=facts.model)
         return self._estimated(call, facts, input_tokens)
+
+    def _page(self, call: Call, reply: Reply, facts: ReplyFacts) -> Reading:
+        """Return what the answers on a page of results cost that were not seen before."""
+        fresh = [result for result in facts.results if self._jobs.count(call.provider, result.id)]
+        if not fresh:
+            return Reading(source=Source.NONE, model=facts.model)
+        models: dict[str | None, Usage] = {}
+        for result in fresh:
+            models[result.model] = models.get(result.model, NO_USAGE) + result.usage
+        (model, usage), *others = models.items()
+        usage += Usage(other_models=tuple((name or "", more) for name, more in others))
+        costs = [result.cost_nano for result in fresh if result.cost_nano is not None]
+        whole = sum(costs) if len(costs) == len(fresh) else None
+        charged = self._charged(call, reply, replace(facts, usage=usage, model=model, reported_cost_nano=whole), None)
+        return replace(charged, job=",".join(result.id for result in fresh))
 
     def _ordered(self, call: Call, facts: ReplyFacts) -> Reading | None:
         """Return the reading of work whose result comes later, or was counted before; None for a call that is charged now."""

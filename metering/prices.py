@@ -13,7 +13,7 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelInfo, StartDateConstraint
 
 from metering import bedrock_names
-from metering.fees import at_least, with_fees
+from metering.fees import at_least, in_batch, with_fees
 from metering.pieces import Pieces
 from metering.rates import Rates, Row, Tariff, highest_of, prices_tokens, rounded, scaled
 from metering.settings import PriceOverride, PricingSettings
@@ -184,7 +184,7 @@ class PriceBook:
             return _given(override), "override"
         if provider == "openrouter" and (model or "").endswith(":free"):
             return _FREE, _LISTED
-        listed: Row = vars(known.listed.get_prices(at, _context(provider, service_tier))) if known.listed else {}
+        listed: Row = _listed_rates(known.listed, provider, at, service_tier) if known.listed else {}
         pieces = unit_prices().of(provider, model or "", variant)
         row = {**with_fees(listed, provider=provider, model=model or "", service_tier=service_tier), **pieces} if listed else pieces
         if override is not None:
@@ -250,6 +250,11 @@ class PriceBook:
                 return self._tables.find_provider_model(name, None, table, None)[1]
         # OpenRouter charges what the maker does; its own table lags behind.
         return self._listed("vercel", model) if provider == "openrouter" and "/" in model else None
+
+
+def _listed_rates(listed: ModelInfo, provider: str, at: datetime, service_tier: str | None) -> Row:
+    row: Row = vars(listed.get_prices(at, _context(provider, service_tier)))
+    return in_batch(row, vars(listed.get_prices(at)), provider=provider) if service_tier == "batch" else row
 
 
 def _atto(rated: _Rated, usage: Usage, provider: str) -> int | None:

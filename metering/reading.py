@@ -28,6 +28,17 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One answer on a page of results: it may be fetched again on another page, and counts once by its id."""
+
+    id: str
+    model: str | None
+    usage: Usage
+    cost_nano: int | None = None
+    """The provider's own price of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyFacts:
     """What a reader found in the answer of a provider. All of it may be missing."""
 
@@ -52,6 +63,8 @@ class ReplyFacts:
     """The answer is no text (sound, pictures) and reports nothing: no estimate can be made of what passed."""
     job: str | None = None
     """The id by which the same result can be asked for again (a background response, a run, a batch)."""
+    results: tuple[Result, ...] = ()
+    """The answers on a page of them, each of which counts the first time that it is seen."""
     deferred: bool = False
     """The work goes on after this answer: its usage comes with the result, when that is fetched."""
 
@@ -74,7 +87,7 @@ class Reading:
     """`genai-prices`, `unit-prices`, `override` or `provider`."""
     price_version: str | None = None
     job: str | None = None
-    """The id of the result that is charged here, where it can be fetched again: then it costs nothing."""
+    """The ids (with commas between) of the results that are charged here, where they can be fetched again: then they cost nothing."""
 
     @property
     def interval(self) -> tuple[int | None, int | None]:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from alerting.finding import Refusal
 from metering.call import Consumption, Endpoint, Part
-from metering.providers import FORMS
+from metering.providers import FORMS, QUERIED, SOUNDS
 from metering.providers.catalog import Provider
 from metering.providers.conversations import model_of_query
 from metering.providers.routes import WEBSOCKET, Route, route
@@ -78,7 +78,7 @@ def is_websocket(headers: Mapping[bytes, bytes]) -> bool:
 def takes_json(found: Route) -> bool:
     """Say whether the endpoint takes JSON only, so that its smaller body limit applies; the others take uploads too."""
     if found.wire_format is not None:
-        return found.wire_format not in FORMS
+        return found.wire_format not in FORMS and found.wire_format not in SOUNDS
     return found.endpoint in _JSON_ENDPOINTS
 
 
@@ -91,7 +91,10 @@ def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
     if found.wire_format == WEBSOCKET:
         return _upgrade(found, raw.path)
     metered = found.consumption is Consumption.METERED and found.wire_format is not None and not websocket
-    content = bodies.read(raw, found, cap=cap) if metered else _unread(raw, found, cap=cap)
+    if metered and found.wire_format in QUERIED:
+        content = _queried(raw, found, cap=cap)
+    else:
+        content = bodies.read(raw, found, cap=cap) if metered else _unread(raw, found, cap=cap)
     if isinstance(content, Rejected):
         return Canonical(route=found, facts=None, rejected=content, websocket=websocket)
     return _meaning(raw, found, content, websocket=websocket)
@@ -125,13 +128,32 @@ def _unread(raw: RawRequest, found: Route, *, cap: int) -> Content | Rejected:
     content = bodies.read_unread(raw, found, cap=cap)
     if "?" not in raw.path or isinstance(content, Rejected):
         return content
-    query = parse_qsl(raw.path.partition("?")[2], keep_blank_values=False)
-    asked = tuple(Part(model=value) for name, value in query if name.lower() in _MODEL_QUERY)
+    asked = _asked_in_query(raw)
     if not asked:
         return content
     if content.facts is None and found.model is None:
         return Content(replace(bodies.NOTHING, model=asked[0].model), (*asked[1:], *content.parts))
     return Content(content.facts, (*content.parts, *asked))
+
+
+def _asked_in_query(raw: RawRequest) -> tuple[Part, ...]:
+    query = parse_qsl(raw.path.partition("?")[2], keep_blank_values=False)
+    return tuple(Part(model=value) for name, value in query if name.lower() in _MODEL_QUERY)
+
+
+def _queried(raw: RawRequest, found: Route, *, cap: int) -> Content | Rejected:
+    """Return what a request says whose model stands in its query; its body may be a sound."""
+    if found.wire_format in SOUNDS:
+        content = _unread(raw, found, cap=cap)
+        return (
+            content
+            if isinstance(content, Rejected)
+            else replace(content, facts=replace(content.facts or bodies.NOTHING, max_output_tokens=0))
+        )
+    content, asked = bodies.read(raw, found, cap=cap), _asked_in_query(raw)
+    if isinstance(content, Rejected) or content.facts is None or not asked:
+        return content
+    return Content(replace(content.facts, model=asked[0].model), (*content.parts, *asked[1:]))
 
 
 def _upgrade(found: Route, path: str) -> Canonical:

@@ -8,9 +8,11 @@ from metering.providers.batches import BATCH_FORMATS
 from metering.providers.bedrock_converse import BEDROCK_CONVERSE, BEDROCK_CONVERSE_STREAM
 from metering.providers.bedrock_invoke import BEDROCK_INVOKE, BEDROCK_INVOKE_STREAM
 from metering.providers.cohere import COHERE_CHAT, COHERE_EMBED, COHERE_RERANK
+from metering.providers.deepgram import DEEPGRAM_LISTEN, DEEPGRAM_SPEAK
 from metering.providers.gemini import GEMINI_GENERATE, GEMINI_STREAM
 from metering.providers.gemini_embeddings import GEMINI_EMBED, VERTEX_PREDICT
 from metering.providers.gemini_interactions import GEMINI_INTERACTIONS
+from metering.providers.google_films import GOOGLE_FILMS
 from metering.providers.mistral import MISTRAL_CONVERSATIONS, MISTRAL_OCR
 from metering.providers.ollama import OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_GENERATE
 from metering.providers.openai_chat import OPENAI_CHAT
@@ -20,8 +22,11 @@ from metering.providers.openai_media import OPENAI_IMAGES, OPENAI_SPEECH, OPENAI
 from metering.providers.openai_rerank import OPENAI_RERANK
 from metering.providers.openai_responses import OPENAI_RESPONSES
 from metering.providers.openai_runs import OPENAI_RUNS
+from metering.providers.openai_videos import OPENAI_VIDEOS
 from metering.providers.realtime import OPENAI_REALTIME
+from metering.providers.replicate import REPLICATE_PREDICTIONS
 from metering.providers.wire import FormFormat, HeaderedFormat, ReplyReader, RequestFacts, WireFormat
+from metering.providers.xai_batches import XAI_RESULTS
 from metering.providers.xai_videos import XAI_VIDEOS
 
 _READ: tuple[WireFormat, ...] = (
@@ -35,7 +40,13 @@ _READ: tuple[WireFormat, ...] = (
     OPENAI_SPEECH,
     OPENAI_TRANSCRIPTIONS,
     OPENAI_IMAGES,
+    OPENAI_VIDEOS,
     XAI_VIDEOS,
+    XAI_RESULTS,
+    GOOGLE_FILMS,
+    DEEPGRAM_LISTEN,
+    DEEPGRAM_SPEAK,
+    REPLICATE_PREDICTIONS,
     ANTHROPIC_MESSAGES,
     ANTHROPIC_COMPLETE,
     GEMINI_GENERATE,
@@ -64,7 +75,13 @@ FORMATS: Mapping[str, WireFormat] = {wire.name: wire for wire in _READ}
 FORMS: Mapping[str, FormFormat] = {name: wire for name, wire in FORMATS.items() if isinstance(wire, FormFormat)}
 """Those that read uploads too. (To ask a format itself what it is costs more than to look it up here.)"""
 
+SOUNDS = frozenset({DEEPGRAM_LISTEN.name})
+"""Those whose request may be the sound itself: what is asked of it stands in the query."""
+
+QUERIED = SOUNDS | {DEEPGRAM_SPEAK.name}
+"""Those whose model stands in the query."""
+
 HEADERED: Mapping[str, HeaderedFormat] = {name: wire for name, wire in FORMATS.items() if isinstance(wire, HeaderedFormat)}
 """Those that read the headers of an answer too."""
 
-__all__ = ["FORMATS", "FORMS", "HEADERED", "FormFormat", "HeaderedFormat", "ReplyReader", "RequestFacts", "WireFormat"]
+__all__ = ["FORMATS", "FORMS", "HEADERED", "QUERIED", "SOUNDS", "FormFormat", "HeaderedFormat", "ReplyReader", "RequestFacts", "WireFormat"]

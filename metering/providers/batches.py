@@ -1,7 +1,7 @@
 """Results of batches: many answers in one file, metered when they are fetched.
 
-Anthropic, OpenAI, Mistral and Groq give lines of JSON, one an answer; Gemini gives one document. Each line is read as it comes, so that
-a file of any length takes no memory. A file that is not the result of a batch (an upload read back) counts nothing.
+Anthropic, OpenAI, Mistral, Groq and xAI give lines of JSON, one an answer; Gemini gives one document. Each line is read as it comes, so
+that a file of any length takes no memory. A file that is not the result of a batch (an upload read back) counts nothing.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from metering.providers.answers import MAX_BODY, AnswerReader
 from metering.providers.anthropic_messages import messages_usage
 from metering.providers.gemini_usage import generate_usage
-from metering.providers.openai_usage import chat_usage, responses_usage
+from metering.providers.openai_usage import chat_usage, reported_cost, responses_usage
 from metering.providers.requests import PromptBuilder, sequence, string
 from metering.providers.shapes import Json, error_type, load, obj, objects, text
 from metering.providers.wire import ReplyReader, RequestFacts, WireFormat
@@ -17,7 +17,8 @@ from metering.reading import ReplyFacts
 from metering.streams import LineSplitter
 from metering.usage import Usage
 
-type Counted = tuple[str | None, Usage]
+type Counted = tuple[str | None, Usage, int | None]
+"""Model, usage and the provider's own price of one answer."""
 
 
 class BatchResults:
@@ -94,10 +95,12 @@ class _Sum:
 
     def __init__(self) -> None:
         self._models: dict[str | None, Usage] = {}
+        self._costs: list[int | None] = []
 
     def add(self, counted: Counted | None) -> None:
         if counted is not None:
-            model, usage = counted
+            model, usage, cost = counted
+            self._costs.append(cost)
             known = self._models.get(model)
             self._models[model] = usage if known is None else known + usage
 
@@ -108,7 +111,9 @@ class _Sum:
         (model, usage), *others = self._models.items()
         for name, more in others:
             usage = usage + Usage(other_models=((name or "", more),))
-        return ReplyFacts(usage=usage, model=model, complete=True, service_tier="batch")
+        costs = [cost for cost in self._costs if cost is not None]
+        whole = sum(costs) if len(costs) == len(self._costs) else None
+        return ReplyFacts(usage=usage, model=model, complete=True, service_tier="batch", reported_cost_nano=whole)
 
 
 class _LinesReader:
@@ -159,7 +164,7 @@ class _DocumentReader:
 def _anthropic(line: Json, _provider: str) -> Counted | None:
     message = obj(obj(line.get("result")).get("message"))
     usage = messages_usage(obj(message.get("usage")))
-    return None if usage is None else (text(message.get("model")), usage)
+    return None if usage is None else (text(message.get("model")), usage, None)
 
 
 def _openai(line: Json, provider: str) -> Counted | None:
@@ -170,7 +175,7 @@ def _openai(line: Json, provider: str) -> Counted | None:
         return None
     model = text(body.get("model"))
     usage = responses_usage(counted) if "input_tokens" in counted else chat_usage(counted, provider=provider, model=model)
-    return None if usage is None else (model, usage)
+    return None if usage is None else (model, usage, reported_cost(counted, provider=provider))
 
 
 def _gemini_answers(batch: Json) -> Iterable[Json]:
@@ -185,7 +190,7 @@ def _gemini(answer: Json, _provider: str) -> Counted | None:
     """Return what one answer counts; in a file of results it stands under `response` likewise."""
     response = obj(answer.get("response"))
     counted = obj(response.get("usageMetadata"))
-    return (text(response.get("modelVersion")), generate_usage(counted)) if counted else None
+    return (text(response.get("modelVersion")), generate_usage(counted), None) if counted else None
 
 
 ANTHROPIC_RESULTS = BatchResults("anthropic.batch_results", _anthropic)

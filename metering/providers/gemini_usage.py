@@ -61,7 +61,7 @@ def embed_usage(answer: Json) -> Usage | None:
 
 
 def predict_usage(answer: Json) -> Usage | None:
-    """Return the usage of :predict: embeddings count each prediction apart, text models once for all."""
+    """Return the usage of :predict: embeddings count each prediction apart, text models once for all; pictures are counted off."""
     counts = [_token_count(prediction) for prediction in objects(answer.get("predictions"))]
     known = [tokens for tokens in counts if tokens is not None]
     if known:
@@ -69,7 +69,10 @@ def predict_usage(answer: Json) -> Usage | None:
     metadata = obj(obj(answer.get("metadata")).get("tokenMetadata"))
     read = count(obj(metadata.get("inputTokenCount")).get("totalTokens"))
     written = count(obj(metadata.get("outputTokenCount")).get("totalTokens"))
-    return None if read is None and written is None else Usage(input_tokens=read, output_tokens=written)
+    if read is None and written is None:
+        drawn = sum("bytesBase64Encoded" in prediction or "gcsUri" in prediction for prediction in objects(answer.get("predictions")))
+        return Usage(images=drawn) if drawn else None
+    return Usage(input_tokens=read, output_tokens=written)
 
 
 def service_tier(usage: Json) -> str | None:

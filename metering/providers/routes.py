@@ -58,7 +58,8 @@ def _free(suffix: str, operation: str, endpoint: Endpoint = Endpoint.OTHER) -> _
 _VERTEX = ("gcp.vertex_ai",)
 _OLLAMA = ("ollama", "openai_compatible")
 _MISTRAL = ("mistral_ai", "azure.ai.inference", "gcp.vertex_ai", "openai_compatible")
-_OPENAI_BATCHES = ("openai", "azure.ai.openai", "mistral_ai", "groq", "together", "openai_compatible")
+_OPENAI_BATCHES = ("openai", "azure.ai.openai", "mistral_ai", "groq", "together", "x_ai", "openai_compatible")
+_OPENAI_VIDEOS = ("openai", "azure.ai.openai", "openai_compatible")
 
 _POSTS = (
     # Counts look like usage, and are not: by their path, before anything else.
@@ -90,6 +91,8 @@ _POSTS = (
     _read(r"/publishers/google/models/[^/]*embedding[^/]*:predict$", "embeddings", Endpoint.EMBEDDINGS, "vertex.predict"),
     _read(r"/publishers/google/models/[^/]+:predict$", "generate_content", Endpoint.OTHER, "vertex.predict"),
     _read(r":(?:batchGenerateContent|asyncBatchEmbedContent)$", "batch", Endpoint.OTHER, "batch.create"),
+    _read(r"/models/imagen[^/]*:predict$", "image_generation", Endpoint.IMAGES, "vertex.predict", "gcp.gemini"),
+    _read(r"/models/veo[^/]*:predictLongRunning$", "video_generation", Endpoint.OTHER, "google.films", "gcp.gemini", *_VERTEX),
     _read(r"/interactions$", "generate_content", Endpoint.CHAT, "gemini.interactions", "gcp.gemini", *_VERTEX),
     _unread(r":(?:streamRawPredict|rawPredict|predict|predictLongRunning)$", "generate_content"),
     _read(r"/model/.+/converse$", "chat", Endpoint.CHAT, "bedrock.converse"),
@@ -111,8 +114,13 @@ _POSTS = (
     _read(r"/images(?:/(?:generations|edits|variations))?$", "image_generation", Endpoint.IMAGES, "openai.images"),
     _read(r"/audio/speech$", "speech", Endpoint.AUDIO, "openai.speech"),
     _read(r"/audio/(?:transcriptions|translations)$", "transcription", Endpoint.AUDIO, "openai.transcriptions"),
+    _read(r"/v1/speak$", "speech", Endpoint.AUDIO, "deepgram.speak", "deepgram"),
+    _read(r"/v1/listen$", "transcription", Endpoint.AUDIO, "deepgram.listen", "deepgram"),
+    _free(r"/predictions/[^/]+/cancel$", "other"),
+    _read(r"/predictions$", "generate_content", Endpoint.OTHER, "replicate.predictions", "replicate"),
     _unread(r"/v1/speak$|/text-to-speech/", "speech", Endpoint.AUDIO),
     _unread(r"/v1/listen$|/speech-to-text$", "transcription", Endpoint.AUDIO),
+    _read(r"/videos(?:/[^/]+/remix)?$", "video_generation", Endpoint.OTHER, "openai.videos", *_OPENAI_VIDEOS),
     _read(r"/videos/generations$", "video_generation", Endpoint.OTHER, "xai.videos", "x_ai"),
     _read(r"/ocr$", "ocr", Endpoint.OTHER, "mistral.ocr", *_MISTRAL),
     _read(r"/conversations(?:/[^/]+(?:/restart)?)?$", "invoke_agent", Endpoint.CHAT, "mistral.conversations", "mistral_ai"),
@@ -135,13 +143,14 @@ _GETS = (
     _result(r"/threads/[^/]+/runs/[^/]+$", "invoke_agent", Endpoint.OTHER, "openai.runs"),
     _result(r"/interactions/[^/]+$", "generate_content", Endpoint.CHAT, "gemini.interactions", "gcp.gemini", *_VERTEX),
     _result(r"/videos/[^/]+$", "video_generation", Endpoint.OTHER, "xai.videos", "x_ai"),
+    _result(r"/videos/[^/]+$", "video_generation", Endpoint.OTHER, "openai.videos", *_OPENAI_VIDEOS),
+    _result(r"/predictions/[^/]+$", "generate_content", Endpoint.OTHER, "replicate.predictions", "replicate"),
     _result(r"/messages/batches/[^/]+/results$", "batch", Endpoint.OTHER, "anthropic.batch_results"),
     _result(r"/batches/[^/]+$", "batch", Endpoint.OTHER, "gemini.batch", "gcp.gemini", *_VERTEX),
     _result(r"/batch/jobs/[^/]+$", "batch", Endpoint.OTHER, "mistral.batch", "mistral_ai"),
     _result(r"/files/[^/]+:download$", "batch", Endpoint.FILES, "gemini.batch_results", "gcp.gemini"),
     _result(r"/files/[^/]+/content$", "batch", Endpoint.FILES, "openai.batch_results", *_OPENAI_BATCHES),
-    # Paged: it cannot be told which page was seen before.
-    _Rule(_pattern(r"/batches/[^/]+/results$"), "batch", Endpoint.OTHER, only=frozenset({"x_ai"})),
+    _result(r"/batches/[^/]+/results$", "batch", Endpoint.OTHER, "xai.batch_results", "x_ai"),
 )
 
 _LISTS = re.compile(r"/(?:models|available-models|tags)(?:/[^/]+)?$")

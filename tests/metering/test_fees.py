@@ -40,3 +40,21 @@ def test_openrouter_costs_what_the_maker_takes(now: datetime) -> None:
 
     assert cost(now, "openrouter", "openai/text-embedding-3-small", usage) == cost(now, "openai", "text-embedding-3-small", usage)
     assert cost(now, "openrouter", "anybody/anything:free", usage) == 0
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "share"),
+    [
+        ("openai", "gpt-4o", "0.5"),
+        ("openai", "text-embedding-3-small", "0.5"),
+        ("groq", "llama-3.3-70b-versatile", "0.5"),
+        ("mistral_ai", "mistral-large-latest", "0.5"),
+        ("gcp.gemini", "gemini-embedding-001", "0.5"),
+        ("x_ai", "grok-4-fast", "1"),
+        ("cohere", "command-r", "1"),
+    ],
+)
+def test_a_batch_costs_half_where_the_provider_says_so(now: datetime, provider: str, model: str, share: str) -> None:
+    usage = Usage(input_tokens=1_000_000, output_tokens=0)
+
+    assert cost(now, provider, model, usage, "batch") == cost(now, provider, model, usage) * Decimal(share)

@@ -200,7 +200,8 @@ def test_predictions_count_each_embedding_or_the_whole() -> None:
 
     assert read("vertex.predict", dumped({"predictions": [embedding, embedding]})).usage == Usage(input_tokens=6)
     assert read("vertex.predict", dumped({"predictions": [], "metadata": tokens})).usage == Usage(input_tokens=5, output_tokens=2)
-    assert read("vertex.predict", dumped({"predictions": [{"bytesBase64Encoded": "aa"}]})).unseen
+    assert read("vertex.predict", dumped({"predictions": [{"bytesBase64Encoded": "aa"}] * 2})).usage == Usage(images=2)
+    assert read("vertex.predict", dumped({"predictions": [{"score": 1}]})).unseen
     assert read("gemini.embed_content", dumped({"embedding": {}})) == ReplyFacts(complete=True)
     assert read("gemini.embed_content", b"data: {}\n\n") == ReplyFacts()
 
