@@ -98,6 +98,12 @@ def in_order(rules: Iterable[RuleSettings]) -> list[RuleSettings]:
     return sorted((rule for rule in rules if rule.enabled), key=lambda rule: (-rule.priority, _PRECEDENCE[rule.action]))
 
 
+def check_id(rule_id: str) -> None:
+    """Raise ValueError for an id that only the gateway's own rules may have."""
+    if rule_id.startswith(RESERVED):
+        raise ValueError(f"the id {rule_id!r} begins with {RESERVED!r}, which the gateway's own rules do: choose another")
+
+
 class Policy:
     """All rules, in the order in which they are asked. Raises ValueError when two have one id.
 
@@ -106,10 +112,9 @@ class Policy:
 
     def __init__(self, rules: Sequence[RuleSettings]) -> None:
         for rule_id, number in Counter(rule.id for rule in rules).items():
+            check_id(rule_id)
             if number > 1:
                 raise ValueError(f"two rules have the id {rule_id!r}: give each its own, alerts are kept by it")
-            if rule_id.startswith(RESERVED):
-                raise ValueError(f"the id {rule_id!r} begins with {RESERVED!r}, which the gateway's own rules do: choose another")
         self.settings = tuple(rules)
         self.rules = tuple(Rule(rule, position=position) for position, rule in enumerate((_CANARY, *in_order(rules))))
         """Those that are enabled, the gateway's own canary first."""

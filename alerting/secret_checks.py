@@ -46,6 +46,7 @@ _IBAN_LENGTHS = {
     )
     for country in countries.split()
 }
+_LEAST_ENTROPY_OF_KEYS = 2.5
 _LEAST_ENTROPY = 3.5
 """Bits a sign, of a value that nobody made up by hand (random hex has 4 at most, random base64 6)."""
 
@@ -67,7 +68,7 @@ def has_crc32(found: str) -> bool:
 
 def is_card(found: str) -> bool:
     """Check a payment card's number: prefix, length, and the Luhn digit; numbers that are one digit over and over are none."""
-    digits = re.sub(r"[ -]", "", found)
+    digits = found.replace(" ", "").replace("-", "")
     if not any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _CARDS):
         return False
     odd = sum(map(int, digits[-1::-2]))
@@ -91,6 +92,11 @@ def is_jwt(found: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(decoded, dict) and isinstance(cast("dict[str, object]", decoded).get("alg"), str)
+
+
+def is_drawn(found: str) -> bool:
+    """Return whether a key that its prefix tells is none that documents show: no placeholder, no sign over and over."""
+    return is_no_placeholder(found) and entropy(found) >= _LEAST_ENTROPY_OF_KEYS
 
 
 def is_random(found: str) -> bool:

@@ -45,7 +45,7 @@ KINDS: tuple[SecretKind, ...] = (
     # --- code and packages ----------------------------------------------------------------------------------------------
     SecretKind("github_token", "GitHub token", r"\b(gh[pousr]_[A-Za-z0-9]{36})\b", check.has_crc32),
     SecretKind("github_fine_grained_token", "GitHub fine-grained token", r"\bgithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}\b"),
-    SecretKind("gitlab_token", "GitLab token", r"\bgl(?:pat|ptt|dt|rt|soat)-([A-Za-z0-9_-]{20})(?:[^A-Za-z0-9_-]|$)", check.is_random),
+    SecretKind("gitlab_token", "GitLab token", r"\bgl(?:pat|ptt|dt|rt|soat)-([A-Za-z0-9_-]{20})(?:[^A-Za-z0-9_-]|$)", check.is_drawn),
     SecretKind("npm_token", "npm token", r"\b(npm_[A-Za-z0-9]{36})\b", check.has_crc32),
     SecretKind("pypi_token", "PyPI token", r"\bpypi-AgE[A-Za-z0-9_-]{60,250}"),
     # --- services -------------------------------------------------------------------------------------------------------
@@ -56,17 +56,20 @@ KINDS: tuple[SecretKind, ...] = (
         "slack_webhook",
         "Slack webhook",
         r"\bhooks\.slack\.com/services/T[A-Z0-9]{7,12}/B[A-Z0-9]{7,12}/([A-Za-z0-9]{20,30})\b",
-        check.is_random,
+        check.is_drawn,
     ),
-    SecretKind("stripe_key", "Stripe secret key", r"\b[rs]k_(?:live|test)_([A-Za-z0-9]{20,120})\b", check.is_random),
-    SecretKind("stripe_webhook_secret", "Stripe webhook secret", r"\bwhsec_([A-Za-z0-9+/]{32,64})(?:[^A-Za-z0-9+/]|$)", check.is_random),
-    SecretKind("telegram_token", "Telegram bot token", r"\b\d{8,10}:(AA[A-Za-z0-9_-]{33})(?:[^A-Za-z0-9_-]|$)", check.is_no_placeholder),
-    SecretKind("twilio_key", "Twilio API key", r"\b(SK[0-9a-f]{32})\b", check.is_random),
+    SecretKind("stripe_key", "Stripe secret key", r"\b[rs]k_(?:live|test)_([A-Za-z0-9]{20,120})\b", check.is_drawn),
+    SecretKind("stripe_webhook_secret", "Stripe webhook secret", r"\bwhsec_([A-Za-z0-9+/]{32,64})(?:[^A-Za-z0-9+/]|$)", check.is_drawn),
+    SecretKind(
+        "telegram_token", "Telegram bot token", r"(?:\b|bot)\d{8,10}:(AA[A-Za-z0-9_-]{33})(?:[^A-Za-z0-9_-]|$)", check.is_no_placeholder
+    ),
+    SecretKind("twilio_key", "Twilio API key", r"\b(SK[0-9a-f]{32})\b", check.is_drawn),
     # --- of any origin --------------------------------------------------------------------------------------------------
     SecretKind(
         "private_key",
         "private key",
-        r"-----BEGIN (?:[A-Z0-9]{2,10} ){0,3}PRIVATE KEY(?: BLOCK)?-----([^-]{0,20}|[^-]{0,300}?\s)[A-Za-z0-9+/\\]{40}",
+        r"-----BEGIN (?:[A-Z0-9]{2,10} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+        r"(?:\s|\\[nr]|[A-Za-z-]{4,20}: [^\n\\]{0,100}(?:\n|\\n))*[A-Za-z0-9+/\\]{40}",
     ),
     SecretKind("jwt", "JSON Web Token", r"\b(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{16,})", check.is_jwt),
     SecretKind(

@@ -21,7 +21,7 @@ _READ: dict[str, Callable[[Call], str | None]] = {
 }
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16_384)
 def compile_patterns(patterns: Patterns) -> Test:
     """Return the test of one glob or several (`*`, `?`, `[abc]`; any may match, case does not matter). An unknown value matches none.
 

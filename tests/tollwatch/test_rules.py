@@ -2,20 +2,34 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from alerting.policy import Policy
+from alerting.rule_settings import RuleSettings
 from tests.support.asking import ask, chat
 from tests.support.client import Response
-from tests.support.gateway import Gateway
+from tests.support.gateway import ROOT, Gateway
 from tests.support.provider import Provider
 from tollwatch import cli
 
 FILE_RULE = {"id": "SEC-003", "title": "No o3", "match": {"model": "o3*"}, "action": "block", "severity": "high"}
 NO_SECRETS = {"id": "SECRETS", "title": "No secrets", "match": {"secrets": "any"}, "action": "block", "severity": "critical"}
 TOKEN = "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"
+
+
+def test_the_examples_of_the_page_are_rules_that_load() -> None:
+    page = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
+
+    examples = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+
+    rules = [RuleSettings.model_validate(rule) for example in examples for rule in example["rules"]]
+    assert len(rules) > 5
+    assert len(Policy(rules).rules) == len(rules) + 1
 
 
 def call(gateway: Gateway, text: str) -> Response:
@@ -39,7 +53,7 @@ class Shell:
         return {row["id"]: row for row in map(json.loads, self("rules", "ls", "--json")[1].splitlines())}
 
 
-def test_a_stored_rule_is_in_force_at_once_counted_and_kept_over_restarts(
+def test_a_stored_rule_is_in_force_at_once_and_counted_and_kept_when_the_gateway_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule_file = tmp_path / "rule.json"
@@ -51,17 +65,11 @@ def test_a_stored_rule_is_in_force_at_once_counted_and_kept_over_restarts(
         added = shell("rules", "add", str(rule_file))
         refused = call(gateway, f"it is {TOKEN}")
         passed = call(gateway, "it is nothing")
-        gateway.stop()
-        gateway.start()
 
         assert added[::2] == (0, "rule SECRETS is in force\n")
         error = json.loads(refused.body)["error"]
         assert (refused.status, passed.status, error["code"]) == (403, 200, "tollwatch_policy")
         assert "GitHub token in text 1 of 1" in error["message"]
-        rows = shell.rules()
-        assert list(rows) == ["SEC-003", "SECRETS"]
-        assert rows["SECRETS"]["last_30_days"] == {"allow": 0, "alert": 0, "block": 1, "unmatched": 1, "passed_over": 0}
-        assert (rows["SECRETS"]["origin"], rows["SEC-003"]["origin"]) == ("store", "file")
 
         shell("rules", "disable", "SECRETS")
         assert call(gateway, f"it is {TOKEN}").status == 200
@@ -72,18 +80,18 @@ def test_a_stored_rule_is_in_force_at_once_counted_and_kept_over_restarts(
         rule_file.write_text(json.dumps({**NO_SECRETS, "action": "alert"}))
         shell("rules", "add", str(rule_file), "--replace")
         assert call(gateway, f"it is {TOKEN}").status == 200
-        shell("rules", "rm", "SECRETS")
-        assert list(shell.rules()) == ["SEC-003"]
-        assert [row["action"] for row in gateway.rows("SELECT action FROM audit WHERE subject = 'rule' ORDER BY seq")] == [
-            "create",
-            "disable",
-            "enable",
-            "change",
-            "delete",
-        ]
         for word in ("rm", "disable", "enable"):
             code, _, said = shell("rules", word, "SEC-003")
             assert (code, "'SEC-003' is defined in the config" in said) == (1, True)
+
+        gateway.stop()
+        rows = shell.rules()
+        assert {rule_id: row["origin"] for rule_id, row in rows.items()} == {"SEC-003": "file", "SECRETS": "store"}
+        assert rows["SECRETS"]["last_30_days"] == {"allow": 0, "alert": 1, "block": 2, "unmatched": 1, "passed_over": 0}
+        shell("rules", "rm", "SECRETS")
+        assert list(shell.rules()) == ["SEC-003"]
+        changes = [row["action"] for row in gateway.rows("SELECT action FROM audit WHERE subject = 'rule' ORDER BY seq")]
+        assert changes == ["create", "disable", "enable", "change", "delete"]
         assert TOKEN.encode() not in gateway.database.read_bytes() + gateway.log_file.read_bytes()
 
 
