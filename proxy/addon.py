@@ -4,7 +4,7 @@
 # mitmproxy is typed in part only
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from proxy.forward_door import ForwardDoor
 from proxy.gateway import Telemetry
 from proxy.hide_usage import UsageHider
 from proxy.identity import PROXY_AUTHORIZATION, Identity, proxy_user
+from proxy.peers import Peers
 from proxy.raw import RawRequest
 from proxy.refusal import CALL_HEADER, Answer, Problem
 from proxy.settings import ProxySettings
@@ -52,6 +53,7 @@ class TollwatchAddon:
         websockets: WebSockets,
         ends: Cutting,
         telemetry: Telemetry,
+        peers: Peers,
     ) -> None:
         self._identity = identity
         self._calls = calls
@@ -61,6 +63,7 @@ class TollwatchAddon:
         self._usage = usage
         self._websockets = websockets
         self._ends = ends
+        self._peers = peers
         self._failing = Failing(calls=calls, forward=forward, telemetry=telemetry, closed=settings.on_error == "closed")
         self._limits = settings.body_limits
         self.stopping = False
@@ -82,13 +85,28 @@ class TollwatchAddon:
         self._forward.hello(data)
 
     @fenced
+    def tls_established_client(self, data: tls.TlsData) -> None:
+        """Note the certificate that a client showed."""
+        self._peers.established(data.context.client)
+
+    @fenced
     def next_layer(self, next_layer: layer.NextLayer) -> None:
         """Choose how the first bytes of a tunnel are read."""
         self._forward.next_layer(next_layer)
 
     @fenced
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """Find out where a request goes; its body is still to come."""
+        """Find out who asks, and where a request goes; its body is still to come."""
+        if self._peers.active and (pending := self._peers.find(flow.client_conn)) is not None:
+            return self._found(flow, pending)
+        return self._route(flow)
+
+    async def _found(self, flow: http.HTTPFlow, pending: Awaitable[None]) -> None:
+        await pending
+        if (more := self._route(flow)) is not None:
+            await more
+
+    def _route(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         if isinstance(flow.client_conn.proxy_mode, mode_specs.ReverseMode):
             self._enter_base_url(flow)
             return None
@@ -128,7 +146,7 @@ class TollwatchAddon:
     @fenced
     def response(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Settle a call whose answer came to its end."""
-        live = _live(flow)
+        live = flows.live_of(flow)
         if live is None or live.ended or flow.websocket is not None or flow.response is None:
             return None
         if live.tap is not None and live.call.host == PROBE_HOST:
@@ -168,13 +186,14 @@ class TollwatchAddon:
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """Settle a WebSocket that closed, and what it left open."""
         self._websockets.end(flow)
-        if (live := _live(flow)) is not None:
+        if (live := flows.live_of(flow)) is not None:
             self._calls.end(live, Ending.COMPLETED, status=101)
 
     @fenced
     def client_disconnected(self, client: Client) -> None:
         """Settle whatever a client that is gone left open."""
         self._forward.tunnels.pop(client.id, None)
+        self._peers.forget(client)
         for live in [live for live in self._calls.open.values() if live.connection_id == client.id]:
             self._calls.end(live, Ending.CLIENT_ABORT, status=None)
 
@@ -239,6 +258,7 @@ class TollwatchAddon:
     def _enter(self, flow: http.HTTPFlow, passage: Passage) -> None:
         """Strip what is for the gateway only, and bound the body."""
         flows.set_passage(flow, passage)
+        passage.peer = self._peers.of(flow.client_conn)
         if self.stopping:
             problem = Problem(
                 status=503, code="tollwatch_stopping", message="The gateway is stopping; try again in a moment", may_retry=True
@@ -253,7 +273,7 @@ class TollwatchAddon:
         passage.as_events = "alt=sse" in flow.request.path.partition("?")[2].split("&")
         passage.limit = self._limits.json_ if canonical.takes_json(route) else self._limits.upload
         flow.metadata[patches.LIMIT] = passage.limit
-        if _length(passage.headers) > passage.limit:
+        if flows.length(passage.headers) > passage.limit:
             flow.metadata[patches.OVER_LIMIT] = True
 
     async def _judge(self, flow: http.HTTPFlow, passage: Passage) -> None:
@@ -269,6 +289,7 @@ class TollwatchAddon:
             repeated=passage.repeated,
             body=body,
             proxy_user=passage.proxy_user,
+            peer=passage.peer,
         )
         if over := patches.OVER_LIMIT in flow.metadata:
             route = canonical.route_of(raw.provider, raw.method, raw.path, raw.headers)
@@ -276,9 +297,9 @@ class TollwatchAddon:
             meaning = canonical.Canonical(route=route, facts=None, rejected=rejected)
         else:
             meaning = await self._calls.meaning(raw, cap=self._limits.json_)
-        call = self._calls.call(raw, meaning, request_bytes=_length(passage.headers) or len(body))
+        call = self._calls.call(raw, meaning, request_bytes=flows.length(passage.headers) or len(body))
         passage.live = live = LiveCall(call=call, connection_id=flow.client_conn.id)
-        verdict = await self._calls.judge(live, rejected=meaning.rejected)
+        verdict = await self._calls.judge(live, rejected=self._peers.unwelcome(passage.peer, call.host) or meaning.rejected)
         if verdict.blocked:
             kind = verdict.refusal or Refusal.POLICY
             problem = refusal.problem_of(kind, verdict.message, call_id=call.id, rule_id=verdict.rule_id, retry_after=verdict.retry_after)
@@ -322,11 +343,6 @@ class TollwatchAddon:
         return way
 
 
-def _live(flow: http.HTTPFlow) -> LiveCall | None:
-    passage = flows.passage_of(flow)
-    return None if passage is None else passage.live
-
-
 def _end_of_answer(flow: http.HTTPFlow, live: LiveCall) -> Ending:
     """Say how a call ended whose client got a whole answer: one that was to be cut may have come to its own end before that."""
     shut = live.tap is not None and live.tap.valve is not None and live.tap.valve.shut
@@ -337,8 +353,3 @@ def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
     """Answer before the body came; what comes of it is dropped."""
     flow.metadata[patches.LIMIT] = 0
     flows.respond(flow, answer)
-
-
-def _length(headers: Mapping[bytes, bytes]) -> int:
-    value = headers.get(b"content-length", b"")
-    return int(value) if value.isdigit() else 0

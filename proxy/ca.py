@@ -66,7 +66,7 @@ class CertificateAuthority:
         check_modes(folder)
         if not (folder / KEY_FILE).exists():
             return cls._issue(folder, ec.generate_private_key(ec.SECP256R1()), suffixes, now=now)
-        key, certificate = _load(folder / KEY_FILE)
+        key, certificate = load(folder / KEY_FILE)
         if reason := _outdated(certificate, suffixes, now):
             return cls._issue(folder, key, suffixes, now=now, renewed=reason)
         if not (folder / CERTIFICATE_FILE).exists():
@@ -139,7 +139,8 @@ def check_modes(folder: Path) -> None:
             secret_files.check(path)
 
 
-def _load(path: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+def load(path: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """Return the key and the certificate in one PEM file. Raises CaError."""
     data = path.read_bytes()
     try:
         key = load_pem_private_key(data, None)

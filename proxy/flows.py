@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # mitmproxy is typed in part only
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import cast
@@ -12,6 +13,7 @@ from mitmproxy import http
 from alerting.finding import Verdict
 from metering.call import Call, Door
 from metering.providers.provider import Dialect, Provider
+from proxy.peer import Peer
 from proxy.raw import Fields, headers_of
 from proxy.refusal import Answer
 from proxy.tap import Tap
@@ -49,6 +51,7 @@ class Passage:
     names: tuple[str, ...]
     proxy_user: str | None
     limit: int
+    peer: Peer | None = None
     wire_format: str | None = None
     live: LiveCall | None = None
     as_events: bool = True
@@ -68,6 +71,18 @@ class Passage:
 def passage_of(flow: http.HTTPFlow) -> Passage | None:
     """Return what `requestheaders` found out, or None for a flow that is no call to a provider."""
     return cast("Passage | None", flow.metadata.get(_PASSAGE))
+
+
+def live_of(flow: http.HTTPFlow) -> LiveCall | None:
+    """Return the call that a flow is, once it was judged."""
+    passage = passage_of(flow)
+    return None if passage is None else passage.live
+
+
+def length(headers: Mapping[bytes, bytes]) -> int:
+    """Return how long a body is said to be; 0 where nothing is said."""
+    value = headers.get(b"content-length", b"")
+    return int(value) if value.isdigit() else 0
 
 
 def set_passage(flow: http.HTTPFlow, passage: Passage) -> None:

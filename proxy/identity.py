@@ -31,12 +31,12 @@ class Identity:
         services: Sequence[ServiceSettings],
         key_hasher: KeyHasher,
     ) -> None:
-        self._sources = [(source, source.header.lower().encode() if source.header else b"") for source in sources]
+        self._sources = [(source, source.header.lower().encode() if source.header else b"", source.sets) for source in sources]
         self._departments: dict[str, str | None] = {}
         self.follow(users)
         self._services = services
         self._hash = key_hasher
-        self._private = frozenset({PROXY_AUTHORIZATION, *(header for _, header in self._sources if header)})
+        self._private = frozenset({PROXY_AUTHORIZATION, *(header for _, header, _ in self._sources if header)})
 
     def follow(self, users: Sequence[UserSettings]) -> None:
         """Take the departments of these users from now on."""
@@ -45,14 +45,24 @@ class Identity:
     def caller(self, raw: RawRequest) -> Caller:
         """Return who calls: the first source that knows a field sets it; the department of a known user comes from `users`."""
         key_id = self._key_id(raw)
+        certificate = raw.peer.certificate if raw.peer else None
         found: dict[str, str] = {}
-        for source, header in self._sources:
-            value = self._ask(source, header, raw, key_id)
-            if value:
-                found.setdefault(source.field, value)
+        for source, header, field in self._sources:
+            if source.client_certificate:
+                if certificate:
+                    found.setdefault(certificate.field, certificate.name)
+            elif value := self._ask(source, header, raw, key_id):
+                found.setdefault(field, value)
         user = found.get("user")
         department = found.get("department") or self._departments.get(user or "")
-        return Caller(user=user, department=department, service=found.get("service"), agent=found.get("agent"), key_id=key_id)
+        return Caller(
+            user=user,
+            department=department,
+            service=found.get("service"),
+            agent=found.get("agent"),
+            key_id=key_id,
+            certificate=certificate.serial if certificate else None,
+        )
 
     def service(self, call: Call) -> str | None:
         """Return the configured service that means this call, or None."""
@@ -74,6 +84,8 @@ class Identity:
             return raw.proxy_user
         if header:
             return _name(raw.headers.get(header, b""))
+        if (owner := raw.peer.owner if raw.peer else None) and (source.os_user or source.process):
+            return owner.user if source.os_user else owner.process
         return (source.key_fingerprints or {}).get(key_id or "")
 
     def _key_id(self, raw: RawRequest) -> str | None:

@@ -9,6 +9,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
+from functools import lru_cache
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +17,7 @@ from typing import Any, cast
 import orjson
 from mitmproxy import connection, exceptions, flow, hooks, http
 from mitmproxy.addonmanager import AddonManager, traverse
+from mitmproxy.net import tls as net_tls
 from mitmproxy.net.http.http1 import assemble_response
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.commands import SendData, StartHook
@@ -30,6 +32,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+from OpenSSL import SSL
 
 from proxy import cutting, inplace, lookups, shortcut, websocket_layer
 
@@ -64,6 +67,7 @@ def install() -> None:
     _answer_errors_in_json()
     _limit_bodies()
     _number_flows()
+    _resume_sessions_with_certificates()
     lookups.install()
     inplace.install()
     shortcut.install()
@@ -278,6 +282,20 @@ def _limit_bodies() -> None:
         yield from original(self, event)
 
     HttpStream.state_consume_request_body = state_consume_request_body  # type: ignore[method-assign]  # replaced on purpose
+
+
+def _resume_sessions_with_certificates() -> None:
+    """Where certificates are asked for, OpenSSL ends the handshake of a client that resumes a session unless sessions have a name."""
+    original = net_tls.create_client_proxy_context.__wrapped__
+
+    @lru_cache(256)
+    def create_client_proxy_context(**given: Any) -> SSL.Context:  # noqa: ANN401  # as mitmproxy's own
+        context = original(**given)
+        if given["request_client_cert"]:
+            context.set_session_id(b"tollwatch")
+        return context
+
+    cast("Any", net_tls).create_client_proxy_context = create_client_proxy_context
 
 
 def _number_flows() -> None:

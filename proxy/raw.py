@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from metering.call import Door
 from metering.providers.catalog import Provider
+from proxy.peer import Peer
 
 type Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -27,6 +28,7 @@ class RawRequest:
     repeated: frozenset[bytes]
     body: bytes
     proxy_user: str | None = None
+    peer: Peer | None = None
 
 
 def headers_of(fields: Fields) -> tuple[dict[bytes, bytes], frozenset[bytes]]:

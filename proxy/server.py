@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
 
 from metering.call import Ending
 from metering.settings import MeteringSettings, ServiceSettings, UserSettings
-from proxy import patches, secret_files
+from proxy import patches, processes, secret_files
 from proxy.addon import TollwatchAddon
 from proxy.ask_for_usage import UsageAsking
 from proxy.base_url_door import BaseUrlDoor
@@ -33,6 +34,7 @@ from proxy.flows import LiveCall
 from proxy.forward_door import ForwardDoor
 from proxy.gateway import Clock, Gate, Record, Telemetry
 from proxy.identity import Identity, KeyHasher
+from proxy.peers import ClientCertificates, FindOwner, Peers
 from proxy.settings import IdentitySource, ProxySettings
 from proxy.targets import Targets
 from proxy.websockets import WebSockets
@@ -70,6 +72,7 @@ class ProxyServer:
         own_ports: Callable[[], set[int]] = set,
         record: Record | None = None,
         metering: MeteringSettings | None = None,
+        certificates: ClientCertificates | None = None,
     ) -> None:
         self._settings = settings
         self._ca_dir = ca_dir
@@ -77,6 +80,7 @@ class ProxyServer:
         targets = Targets(self._own_ports)
         who = Identity(identity, users=users, services=services, key_hasher=key_hasher)
         self._identity = who
+        self._asks_for_certificates = certificates is not None
         self.calls = Calls(gate=gate, identity=who, now=now, telemetry=telemetry, record=record)
         self._cutting = Cutting(calls=self.calls, post=self._post)
         gate.on_cut = self._cutting.cut
@@ -95,6 +99,7 @@ class ProxyServer:
             ends=self._cutting,
             websockets=WebSockets(calls=self.calls, inject=self._inject),
             telemetry=telemetry,
+            peers=Peers(certificates=certificates, find_owner=_owner_finder(identity)),
         )
         self._proxyserver = proxyserver.Proxyserver()  # type: ignore[no-untyped-call]  # mitmproxy is typed in part
         self._master: master.Master | None = None
@@ -132,6 +137,7 @@ class ProxyServer:
             connection_strategy="lazy",
             keep_host_header=True,
             rawtcp=False,
+            request_client_cert=self._asks_for_certificates,
             tcp_timeout=int(IDLE_TIMEOUT.total_seconds()),
             ssl_verify_upstream_trusted_ca=str(self._upstream_bundle()),
         )
@@ -225,6 +231,16 @@ class ProxyServer:
 
     def _own_ports(self) -> set[int]:
         return {self.forward_address[1], self.base_url_address[1]} | self._other_ports()
+
+
+def _owner_finder(identity: Sequence[IdentitySource]) -> FindOwner | None:
+    """Return what finds the owner of a connection where the config asks for it. Raises ValueError where this system cannot tell."""
+    program = any(source.process for source in identity)
+    if not program and not any(source.os_user for source in identity):
+        return None
+    if not processes.is_supported():
+        raise ValueError("identity: `os_user` and `process` read /proc/net/tcp, which only Linux has; take these sources out")
+    return partial(processes.owner_of, program=program)
 
 
 def listen_error(key: str, address: Listen, error: Exception) -> ListenError:

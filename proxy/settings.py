@@ -32,10 +32,15 @@ class ProxySettings(Section):
     unknown_hosts: Literal["tunnel", "refuse"] = "tunnel"
     unknown_formats: Literal["pass", "refuse"] = "pass"
     on_error: Literal["closed", "open"] = "closed"
+    client_certificates: Literal["off", "optional", "required"] = "off"
+    """Whether clients are asked for a certificate of `tollwatch ca client issue`, and whether calls without one are refused."""
     upstream_proxy: ProxyUrl | None = None
     upstream_ca: Path | None = None
     """An extra CA file for upstream TLS."""
     body_limits: BodyLimits = BodyLimits()
+
+
+SOURCES = ("proxy_auth", "header", "key_fingerprints", "client_certificate", "os_user", "process")
 
 
 class IdentitySource(Section):
@@ -45,13 +50,25 @@ class IdentitySource(Section):
     """The user name of `Proxy-Authorization` (forward door)."""
     header: str | None = None
     """A request header, stripped before forwarding; its value is the user (or the field named in `field`)."""
-    field: Literal["user", "department", "service", "agent"] = "user"
+    field: Literal["user", "department", "service", "agent"] | None = None
+    """What a header, the user or the program names; null: the user, of a program the agent."""
     key_fingerprints: Mapping[str, str] | None = None
     """key_id → user."""
+    client_certificate: bool | None = None
+    """The user or the service that the client certificate names (`proxy.client_certificates`)."""
+    os_user: bool | None = None
+    """The user of this machine who holds the other end of the connection (Linux)."""
+    process: bool | None = None
+    """The file name of the program that holds the other end of the connection (Linux)."""
+
+    @property
+    def sets(self) -> Literal["user", "department", "service", "agent"]:
+        """The field of a caller that it sets."""
+        return self.field or ("agent" if self.process else "user")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "IdentitySource":
-        if sum(value is not None for value in (self.proxy_auth, self.header, self.key_fingerprints)) != 1:
-            msg = "an identity source is one of `proxy_auth`, `header`, `key_fingerprints`"
+        if sum(getattr(self, name) is not None for name in SOURCES) != 1:
+            msg = f"an identity source is one of {', '.join(f'`{name}`' for name in SOURCES)}"
             raise ValueError(msg)
         return self

@@ -95,6 +95,7 @@ class WebSockets:
                 repeated=passage.repeated,
                 body=b"",
                 proxy_user=passage.proxy_user,
+                peer=passage.peer,
             )
             talk = conversation(flow.request.path, live.call.model)
             found = self._sessions[flow.id] = _Session(raw=raw, connection_id=flow.client_conn.id, conversation=talk)

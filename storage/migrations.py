@@ -288,4 +288,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE budget_periods ADD COLUMN overshoot BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE budget_history ADD COLUMN overshoot BIGINT NOT NULL DEFAULT 0",
     ),
+    (
+        # The client certificates that were issued, by serial number (hex). `field` says what `name` is: user or service.
+        """CREATE TABLE client_certificates (
+            serial TEXT PRIMARY KEY,
+            field TEXT NOT NULL,
+            name TEXT NOT NULL,
+            sha256 TEXT NOT NULL,
+            issued_at BIGINT NOT NULL,
+            not_after BIGINT NOT NULL,
+            revoked_at BIGINT,
+            revoked_by TEXT
+        )""",
+    ),
 )

@@ -16,7 +16,7 @@ from tests.support.gateway import Gateway
 from tests.support.provider import Provider
 
 BEFORE_SENDING = ("requestheaders", "request", "server_connect")
-ON_THE_WAY_IN = ("http_connect", "tls_clienthello", "next_layer")
+ON_THE_WAY_IN = ("http_connect", "tls_clienthello", "tls_established_client", "next_layer")
 AFTER_SENDING = ("responseheaders", "response", "client_disconnected")
 ELSEWHERE = {
     "error": "runs when a call has already broken off",
