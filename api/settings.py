@@ -1,12 +1,12 @@
 """The `api` section of the config."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from metering.settings import Section
-from metering.units import Span
+from metering.units import Span, off
 
 
 class SessionSettings(Section):
@@ -21,7 +21,7 @@ class ApiSettings(Section):
     """The `api` section."""
 
     listen: str = "127.0.0.1:3100"
-    tls: Literal["auto", "off"] = "auto"
+    tls: Annotated[Literal["auto", "off"], BeforeValidator(off)] = "auto"
     """`auto`: plain and TLS on one port, told apart by the first byte. `off`: plain only."""
     feeds: tuple[Literal["local"], ...] = ("local",)
     allowed_hosts: tuple[str, ...] = ()

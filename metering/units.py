@@ -40,6 +40,11 @@ def parse_span(value: object) -> object:
     return timedelta(seconds=float(match[1]) * _SPANS[match[2]])
 
 
+def off(value: object) -> object:
+    """Return the word `off` for what YAML reads it as."""
+    return "off" if value is False else value
+
+
 type ByteSize = Annotated[int, BeforeValidator(parse_size)]
 type Span = Annotated[timedelta, BeforeValidator(parse_span)]
 

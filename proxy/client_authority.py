@@ -1,6 +1,7 @@
 """The authority for client certificates: one of its own, trusted by this gateway and by nobody else."""
 
 import os
+import secrets
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -170,7 +171,7 @@ def _pem(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> byte
 
 def _create(path: Path, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
     """Write the authority; when another process was quicker, its one counts."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.first")
+    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     secret_files.write(new, _pem(key, certificate))
     try:
         os.link(new, path)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from metering.settings import Section
-from metering.units import ByteSize
+from metering.units import ByteSize, off
 from proxy.addresses import Address, ProxyUrl, UpstreamUrl
 
 
@@ -32,7 +32,7 @@ class ProxySettings(Section):
     unknown_hosts: Literal["tunnel", "refuse"] = "tunnel"
     unknown_formats: Literal["pass", "refuse"] = "pass"
     on_error: Literal["closed", "open"] = "closed"
-    client_certificates: Literal["off", "optional", "required"] = "off"
+    client_certificates: Annotated[Literal["off", "optional", "required"], BeforeValidator(off)] = "off"
     """Whether clients are asked for a certificate of `tollwatch ca client issue`, and whether calls without one are refused."""
     upstream_proxy: ProxyUrl | None = None
     upstream_ca: Path | None = None

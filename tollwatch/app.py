@@ -41,6 +41,7 @@ from metering.telemetry import Telemetry
 from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
 from proxy.canary import CanaryFailed
+from proxy.client_certificates import ClientRegister
 from proxy.server import ProxyServer
 from storage.keyed import KeyedHash
 from storage.lock import GatewayLock
@@ -55,7 +56,7 @@ from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
 from tollwatch.log import JoinedWrites, call_lines
 from tollwatch.passwords import password_commands
-from tollwatch.people import people_commands
+from tollwatch.people import client_certificates, people_commands
 from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
 from tollwatch.resetting import BudgetReset, budget_commands
@@ -149,6 +150,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         rules = RuleBook(database, file=config.rules, where="its `rules` section", now=now)
         await rules.load()
         rules.check()
+        register = ClientRegister(database, now=now)
+        await register.load()
         rule_counts = RuleCounts(database)
         stack.push_async_callback(rule_counts.drain)
         parts = Parts(
@@ -162,6 +165,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             key=installation.key,
             learner=learner,
             lockouts=lockouts,
+            revoked=register.revoked,
         )
         judge.swap(build_gate(config, parts))
         rules.on_change = judge.follow
@@ -203,6 +207,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             own_ports=lambda: {api.address[1]} if api.address else set(),
             record=CallLine(call_lines(config.log, call_log)),
             metering=config.metering,
+            certificates=client_certificates(config, register),
         )
         stack.push_async_callback(proxy.stop, grace=GRACE)
         await proxy.start()
@@ -218,7 +223,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         )
         reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, follow=lambda new: proxy.follow(new.users))
         more = {
-            **people_commands(lockouts),
+            **people_commands(lockouts, register),
             **rule_commands(rules),
             **budget_commands(BudgetReset(database, ledger, book, now)),
             **password_commands(access.passwords, SetupCodeFile(config.data_dir)),

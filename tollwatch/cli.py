@@ -140,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     add(ca, "export", "ca:export", "print the certificate, never the key").add_argument(
         "--out", type=Path, help="write it to this file instead"
     )
+    _client_certificates(ca, add)
     add(commands, "reload", "run:reload", "make the running gateway read its config again")
     add(commands, "version", "version:version", "print the version", reads=True)
     return top
@@ -243,6 +244,21 @@ def _rules(rules: Group, add: Add) -> None:
         ("disable", "switch a stored rule off without removing it"),
     ):
         add(rules, name, f"rules:{name}", text).add_argument("id")
+
+
+def _client_certificates(ca: Group, add: Add) -> None:
+    text = "certificates by which the gateway knows its clients (proxy.client_certificates)"
+    made = ca.add_parser("client", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    client: Group = made.add_subparsers(metavar="ACTION", required=True)
+    issue = add(client, "issue", "ca_client:issue", "make a key and a certificate for a user, into one file", reads=True)
+    issue.add_argument("name", help="the user's name as rules and budgets know it")
+    issue.add_argument("--service", action="store_true", help="the name is a service's, not a user's")
+    issue.add_argument("--days", type=_positive, default=90, help="how long it is good (90; 825 at most)")
+    issue.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: NAME.pem in this folder)")
+    add(client, "revoke", "ca_client:revoke", "refuse a certificate from now on").add_argument(
+        "key", metavar="SERIAL|NAME", help="a serial number or its first 8 digits; a name revokes all of that name"
+    )
+    add(client, "ls", "ca_client:ls", "list the certificates that were issued", reads=True)
 
 
 def _users(users: Group, add: Add) -> None:

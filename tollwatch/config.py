@@ -98,6 +98,15 @@ class Config(Section):
                 raise ValueError(f"proxy.listen, proxy.base_url_listen and api.listen must differ, but {address} stands for more than one")
         return self
 
+    @model_validator(mode="after")
+    def _certificates_are_asked_for(self) -> "Config":
+        if self.proxy.client_certificates == "off" and any(source.client_certificate for source in self.identity):
+            raise ValueError(
+                "identity reads client_certificate, but proxy.client_certificates is off: nobody is asked for one; "
+                "write `optional` or `required` there"
+            )
+        return self
+
     @property
     def database_path(self) -> Path:
         """Where the SQLite file of `storage.url` is."""

@@ -1,16 +1,30 @@
 """The commands on people, as the running gateway (or the command itself, when none runs) carries them out."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from alerting.lockout import Lockouts, Who
+from proxy.client_authority import FOLDER, ClientAuthority, Issued
+from proxy.client_certificates import ClientRegister
+from proxy.peers import ClientCertificates
+from tollwatch.config import Config
 from tollwatch.control import Command
+from tollwatch.store import now
 
 _LONGEST_NAME = 200
 _LONGEST_REASON = 300
 
 
-def people_commands(lockouts: Lockouts) -> Mapping[str, Command]:
+def client_certificates(config: Config, register: ClientRegister) -> ClientCertificates | None:
+    """Return what checks client certificates, or None where the config asks for none. Raises CaError or CaModesError."""
+    if config.proxy.client_certificates == "off":
+        return None
+    authority = ClientAuthority.open_or_create(config.data_dir / FOLDER)
+    return ClientCertificates(authority, register, required=config.proxy.client_certificates == "required", now=now)
+
+
+def people_commands(lockouts: Lockouts, register: ClientRegister) -> Mapping[str, Command]:
     """Return the commands by their names."""
 
     async def lock(given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
@@ -25,7 +39,22 @@ def people_commands(lockouts: Lockouts) -> Mapping[str, Command]:
             raise ValueError(f"The {who} is not locked out; `tollwatch users ls` shows who is")
         return {"released": who.name}
 
-    return {"users.lock": lock, "users.unlock": unlock}
+    async def record(given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
+        issued = Issued(
+            serial=given["serial"],
+            field=given["field"],
+            name=given["name"],
+            sha256=given["sha256"],
+            issued_at=datetime.fromisoformat(given["issued_at"]),
+            not_after=datetime.fromisoformat(given["not_after"]),
+        )
+        await register.record(issued, actor=given["actor"])
+        return {"recorded": issued.serial}
+
+    async def revoke(given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
+        return [{"serial": one.serial, "name": one.name} for one in await register.revoke(given["key"], actor=given["actor"])]
+
+    return {"users.lock": lock, "users.unlock": unlock, "certificates.record": record, "certificates.revoke": revoke}
 
 
 def _who(given: Mapping[str, Any]) -> Who:

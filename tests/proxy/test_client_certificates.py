@@ -51,7 +51,7 @@ class Office:
     book: AlertBook
     clock: Clock
     folder: Path
-    issued: list[Handed] = field(default_factory=list)
+    issued: list[Handed] = field(default_factory=list[Handed])
 
     async def issue(self, name: str = "ada", *, of: Field = "user", days: int = 90) -> ssl.SSLContext:
         handed = self.authority.issue(name, field=of, days=days, now=self.clock())
@@ -60,7 +60,7 @@ class Office:
         return self.with_certificate(handed.pem)
 
     def with_certificate(self, pem: bytes | None) -> ssl.SSLContext:
-        trust = self.house.authority.client_context()
+        trust: ssl.SSLContext = self.house.authority.client_context()
         if pem is not None:
             path = self.folder / f"client-{len(list(self.folder.iterdir()))}.pem"
             path.write_bytes(pem)

@@ -12,6 +12,7 @@ from api.passwords import Passwords
 from api.tokens import Tokens
 from metering.budgets import BudgetBook
 from metering.ledger import Ledger
+from proxy.client_certificates import ClientRegister
 from storage.database import StoreError
 from storage.lock import GatewayLock, LockHeld
 from storage.sqlite import SqliteDatabase
@@ -51,12 +52,14 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
             book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
             lockouts = Lockouts(database, book, now=now)
             await lockouts.load(within=config.detectors.lockout.within)
+            register = ClientRegister(database, now=now)
+            await register.load()
             rules = RuleBook(database, file=config.rules, where="its `rules` section", now=now)
             await rules.load()
             ledger = Ledger(database, instance="", now=now, on_settled=lambda _batch: None, budgets=BudgetBook(config.budgets).all)
             code = SetupCodeFile(config.data_dir)
             more = {
-                **people_commands(lockouts),
+                **people_commands(lockouts, register),
                 **rule_commands(rules),
                 **budget_commands(BudgetReset(database, ledger, book, now)),
                 **password_commands(Passwords(database, setup_code=code, now=now), code),
