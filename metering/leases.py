@@ -25,8 +25,11 @@ def reserve(call: Call, quote: Quote, budgets: Sequence[Budget], *, enforces: bo
 
 
 def _quantum(call: Call, budgets: Sequence[Budget]) -> int:
-    """Return the output that a stream holds at first: the smallest quantum of its budgets, or less where it may not write as much."""
-    if not call.streamed or call.consumption is not Consumption.METERED:
+    """Return the output that a stream holds at first: the smallest quantum of its budgets, or less where it may not write as much.
+
+    Answers on a WebSocket (its request is a GET) are not followed as they run, so they hold all their output.
+    """
+    if not call.streamed or call.consumption is not Consumption.METERED or call.method == "GET":
         return 0
     smallest = min((budget.settings.quantum for budget in budgets if budget.settings.reserve == "lease"), default=0)
     return smallest if (cap := _cap(call)) is None else min(smallest, cap)
