@@ -106,7 +106,8 @@ def _counts(shares: Fields) -> Iterator[int | None]:
 
 
 def _table(text: str) -> Export:
-    reader = csv.DictReader(io.StringIO(text))
+    head = text.partition("\n")[0]
+    reader = csv.DictReader(io.StringIO(text), delimiter="\t" if head.count("\t") > head.count(",") else ",")  # pasted from a spreadsheet
     names = {name.strip().lower(): name for name in reader.fieldnames or ()}
     if not any(name in names for name in _DATES):
         raise ValueError(

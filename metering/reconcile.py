@@ -2,10 +2,11 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from typing import Self
 
 from metering.exports import ExportLine
 from metering.ledger_rows import Json, usd
@@ -17,6 +18,7 @@ type Group = tuple[date, str | None]
 """A day, and a model without the date of its snapshot; None for a report that does not tell models apart."""
 
 _SNAPSHOT = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2})$")
+_OLD_CLAUDE = re.compile(r"claude-(\d+(?:-\d+)?)-([a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,16 @@ class Their:
     output_tokens: int | None = None
     cost_nano: int | None = None
 
+    @classmethod
+    def of(cls, lines: Sequence[ExportLine]) -> Self:
+        """Return what lines of a report say together."""
+        return cls(
+            requests=_sum(line.requests for line in lines),
+            input_tokens=_sum(line.input_tokens for line in lines),
+            output_tokens=_sum(line.output_tokens for line in lines),
+            cost_nano=_sum(line.cost_nano for line in lines),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
@@ -117,29 +129,36 @@ class Match:
 
 
 def family(model: str | None) -> str | None:
-    """Return a model's name without the date of its snapshot: a report and an answer name it one way or the other."""
-    return _SNAPSHOT.sub("", model) if model else None
+    """Return a model's name without the date of its snapshot: a report and an answer name it one way or the other.
+
+    Anthropic's cost export writes `Claude Haiku 4.5` for `claude-haiku-4-5`, and `Claude Sonnet 3.7` for `claude-3-7-sonnet`.
+    """
+    if not model:
+        return None
+    if model.startswith("Claude "):
+        model = model.lower().replace(" ", "-").replace(".", "-")
+    name = _SNAPSHOT.sub("", model)
+    return _OLD_CLAUDE.sub(r"claude-\2-\1", name) if name.startswith("claude-") else name
 
 
 def theirs_of(lines: Iterable[ExportLine]) -> dict[Group, Their]:
-    """Return the sums of a report by day and model."""
+    """Return the sums of a report by day and model; lines that say nothing (OpenAI's of days without usage) are no group.
+
+    A day of which a part is told without a model (Anthropic's fees for searches) is one group as a whole.
+    """
     groups: dict[Group, list[ExportLine]] = defaultdict(list)
     for line in lines:
-        groups[line.day, family(line.model)].append(line)
-    return {
-        group: Their(
-            requests=_sum(line.requests for line in found),
-            input_tokens=_sum(line.input_tokens for line in found),
-            output_tokens=_sum(line.output_tokens for line in found),
-            cost_nano=_sum(line.cost_nano for line in found),
-        )
-        for group, found in groups.items()
-    }
+        if (line.requests, line.input_tokens, line.output_tokens, line.cost_nano) != (None, None, None, None):
+            groups[line.day, family(line.model)].append(line)
+    whole_days = {day for day, model in groups if model is None}
+    for day, model in [group for group in groups if group[0] in whole_days and group[1] is not None]:
+        groups[day, None] += groups.pop((day, model))
+    return {group: Their.of(found) for group, found in groups.items()}
 
 
 def reconcile(theirs: Mapping[Group, Their], ours: Mapping[Group, OurCalls], *, tolerance: float) -> list[Match]:
     """Return the groups of both sides, by day and model. A day that the report does not tell by model is one group on both."""
-    whole_days = {day for day, model in theirs if model is None} - {day for day, model in theirs if model is not None}
+    whole_days = {day for day, model in theirs if model is None}
     known: dict[Group, OurCalls] = {}
     for (day, model), calls in ours.items():
         group = day, None if day in whole_days else model

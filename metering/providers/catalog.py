@@ -220,8 +220,24 @@ _COMPATIBLE = (
     ),
     Provider(id="snowflake", name="snowflake", hosts=("*.snowflakecomputing.com",), ai_paths=("/cortex/",)),
     Provider(id="ibm.watsonx.ai", name="watsonx", hosts=("*.ml.cloud.ibm.com",), dialect=Dialect.PLAIN),
-    Provider(id="replicate", name="replicate", hosts=("api.replicate.com",), dialect=Dialect.PLAIN),
-    Provider(id="deepgram", name="deepgram", hosts=("api.deepgram.com",), dialect=Dialect.PLAIN),
+    Provider(
+        id="replicate",
+        name="replicate",
+        hosts=("api.replicate.com",),
+        prefix="replicate",
+        upstream="https://api.replicate.com",
+        dialect=Dialect.PLAIN,
+        roots=("/v1",),
+    ),
+    Provider(
+        id="deepgram",
+        name="deepgram",
+        hosts=("api.deepgram.com", "api.eu.deepgram.com"),
+        prefix="deepgram",
+        upstream="https://api.deepgram.com",
+        dialect=Dialect.PLAIN,
+        roots=("/v1", "/v2"),
+    ),
     Provider(id="elevenlabs", name="elevenlabs", hosts=("api.elevenlabs.io", "*.elevenlabs.io"), dialect=Dialect.PLAIN),
 )
 

@@ -90,6 +90,29 @@ def _anthropic(result: dict[str, Any]) -> str:
             id="anthropic usage csv",
         ),
         pytest.param(
+            "start_time\tend_time\tstart_time_iso\tend_time_iso\tamount_value\tamount_currency\tline_item\tproject_id\torganization_id\t"
+            "organization_name\n"
+            f"{_UNIX}\t{_UNIX + 86400}\t2026-11-01T00:00:00+00:00\t2026-11-02T00:00:00+00:00\t0.8958740000000000\tusd\t\t\torg-1\tMine\n",
+            "openai",
+            ExportLine(day=_DAY, model=None, cost_nano=895_874_000),
+            id="openai costs, pasted",
+        ),
+        pytest.param(
+            "start_time,end_time,start_time_iso,end_time_iso,amount_value,amount_currency,line_item\n"
+            f"{_UNIX},{_UNIX + 86400},2026-11-01T00:00:00+00:00,2026-11-02T00:00:00+00:00,,,\n",
+            "openai",
+            ExportLine(day=_DAY, model=None),
+            id="openai costs, a day without any",
+        ),
+        pytest.param(
+            "usage_date_utc,model,workspace,api_key,usage_type,context_window,token_type,cost_usd,list_price_usd,cost_type,inference_geo,speed,"
+            "api_key_id,api_key_status\n"
+            "2026-11-01,Claude Haiku 4.5,Default,key,message,≤ 200k,input_cache_read,0.10,1.00,token,not_available,,apikey_1,archived\n",
+            "anthropic",
+            ExportLine(day=_DAY, model="Claude Haiku 4.5", cost_nano=100_000_000),
+            id="anthropic cost csv",
+        ),
+        pytest.param(
             'date,model,input_tokens,output_tokens,cost_usd\n2026-11-01,m,"1,000",5,$0.5\n',
             None,
             ExportLine(day=_DAY, model="m", input_tokens=1000, output_tokens=5, cost_nano=500_000_000),

@@ -53,6 +53,34 @@ def test_lines_of_one_day_and_model_add_up_whatever_their_snapshot() -> None:
     assert family(None) is None
 
 
+@pytest.mark.parametrize(
+    ("exported", "answered"),
+    [
+        ("Claude Haiku 4.5", "claude-haiku-4-5-20251001"),
+        ("Claude Sonnet 4", "claude-sonnet-4-20250514"),
+        ("Claude Sonnet 3.7", "claude-3-7-sonnet-20250219"),
+        ("Claude Opus 5.5", "claude-opus-5-5"),
+        ("gpt-4o-2024-08-06", "gpt-4o"),
+    ],
+)
+def test_a_model_is_known_by_the_name_that_a_report_gives_it(exported: str, answered: str) -> None:
+    assert family(exported) == family(answered)
+
+
+def test_a_day_of_which_a_part_has_no_model_is_compared_as_a_whole() -> None:
+    lines = [ExportLine(day=_DAY, model="Claude Haiku 4.5", cost_nano=8000), ExportLine(day=_DAY, model=None, cost_nano=2000)]
+
+    [match] = reconcile(theirs_of(lines), {(_DAY, "claude-haiku-4-5"): _POINT, (_DAY, "b"): _POINT}, tolerance=0)
+
+    assert (match.model, match.agreement) == (None, Agreement.EQUAL)
+
+
+def test_a_line_that_says_nothing_is_no_agreement() -> None:
+    [match] = reconcile(theirs_of([ExportLine(day=_DAY, model=None)]), {(_DAY, "a"): _POINT}, tolerance=0)
+
+    assert (match.model, match.agreement) == ("a", Agreement.ONLY_OURS)
+
+
 def test_a_report_without_models_is_compared_by_the_day() -> None:
     lines = [ExportLine(day=_DAY, model=None, cost_nano=10_000)]
 
