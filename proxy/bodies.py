@@ -11,6 +11,7 @@ from metering.providers import FORMATS, FORMS
 from metering.providers.forms import Form, read_form
 from metering.providers.provider import Dialect
 from metering.providers.routes import Route
+from metering.providers.shapes import obj
 from metering.providers.wire import RequestFacts
 from proxy import decoding, inside, strict_json
 from proxy.raw import RawRequest
@@ -95,6 +96,8 @@ def _unread_json(data: bytes, found: Route) -> Content:
         if _NAMES_A_MODEL.search(data):
             raise
         return EMPTY
+    if found.operation == "files" and str(obj(body).get("purpose")).lower().startswith("batch"):
+        raise ValueError("a file for a batch that comes in pieces cannot be judged; send it whole, to /files")
     model, parts = inside.unread(body, prompts=found.consumption is Consumption.UNREAD)
     return EMPTY if model is None and not parts else Content(replace(NOTHING, model=model), parts)
 
@@ -102,6 +105,8 @@ def _unread_json(data: bytes, found: Route) -> Content:
 def _unread_form(raw: RawRequest, found: Route, form: Form) -> Content:
     purpose = form.fields.get("purpose", "")
     parts: tuple[Part, ...] = ()
+    if purpose.lower().startswith("batch") and len(form.contents) < form.files:
+        raise ValueError("a file for a batch does not begin as a line of JSON")
     for content in form.contents:
         if purpose.lower().startswith("batch") or (_takes_files(found) and inside.looks_like_lines(content)):
             parts += inside.lines(content, raw.provider)

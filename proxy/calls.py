@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from alerting.finding import Refusal, Verdict
@@ -55,41 +56,7 @@ class Calls:
 
     def call(self, raw: RawRequest, meaning: Canonical, *, request_bytes: int) -> Call:
         """Return the call that a request is."""
-        started_at = self._now()
-        route, facts = meaning.route, meaning.facts
-        caller = self._identity.caller(raw)
-        agent = raw.headers.get(b"user-agent")
-        call = Call(
-            id=str(uuid7(started_at)),
-            started_at=started_at,
-            door=raw.door,
-            provider=raw.provider.id,
-            service=caller.service or raw.provider.name,
-            operation=route.operation,
-            endpoint=route.endpoint,
-            wire_format=route.wire_format,
-            consumption=Consumption.UNREAD if meaning.websocket else route.consumption,
-            method=raw.method,
-            host=raw.host,
-            path=raw.path.partition("?")[0],
-            model=meaning.model,
-            streamed=meaning.websocket or (facts is not None and facts.streamed),
-            caller=caller,
-            request_bytes=request_bytes,
-            prompt=facts.prompt if facts else _NO_PROMPT,
-            max_output_tokens=facts.max_output_tokens if facts else None,
-            choices=facts.choices if facts else 1,
-            tools=facts.tools if facts else (),
-            service_tier=facts.service_tier if facts else None,
-            models=facts.models if facts else (),
-            asked=facts.asked if facts else NO_USAGE,
-            variant=facts.variant if facts else None,
-            headers=_kept(agent),
-            parts=meaning.parts,
-        )
-        if caller.service is None and self._identity.names_services and (service := self._identity.service(call)):
-            return replace(call, service=service)
-        return call
+        return call_of(raw, meaning, identity=self._identity, at=self._now(), request_bytes=request_bytes)
 
     async def judge(self, live: LiveCall, *, rejected: canonical.Rejected | None) -> Verdict:
         """Return the verdict on a call; an allowed one is open from then on."""
@@ -188,3 +155,41 @@ def too_large(limit: int, *, uploads: bool) -> canonical.Rejected:
 
 def _kept(user_agent: bytes | None) -> Mapping[str, str]:
     return {"user-agent": user_agent.decode("latin-1")[:200]} if user_agent else {}
+
+
+def call_of(raw: RawRequest, meaning: Canonical, *, identity: Identity, at: datetime, request_bytes: int) -> Call:
+    """Return the call that a request is."""
+    route, facts = meaning.route, meaning.facts
+    caller = identity.caller(raw)
+    agent = raw.headers.get(b"user-agent")
+    call = Call(
+        id=str(uuid7(at)),
+        started_at=at,
+        door=raw.door,
+        provider=raw.provider.id,
+        service=caller.service or raw.provider.name,
+        operation=route.operation,
+        endpoint=route.endpoint,
+        wire_format=route.wire_format,
+        consumption=Consumption.UNREAD if meaning.websocket else route.consumption,
+        method=raw.method,
+        host=raw.host,
+        path=raw.path.partition("?")[0],
+        model=meaning.model,
+        streamed=meaning.websocket or (facts is not None and facts.streamed),
+        caller=caller,
+        request_bytes=request_bytes,
+        prompt=facts.prompt if facts else _NO_PROMPT,
+        max_output_tokens=facts.max_output_tokens if facts else None,
+        choices=facts.choices if facts else 1,
+        tools=facts.tools if facts else (),
+        service_tier=facts.service_tier if facts else None,
+        models=facts.models if facts else (),
+        asked=facts.asked if facts else NO_USAGE,
+        variant=facts.variant if facts else None,
+        headers=_kept(agent),
+        parts=meaning.parts,
+    )
+    if caller.service is None and identity.names_services and (service := identity.service(call)):
+        return replace(call, service=service)
+    return call

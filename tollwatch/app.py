@@ -61,6 +61,7 @@ from tollwatch.probe import with_free_probe, with_probe_prefix
 from tollwatch.reload import Reloader
 from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
+from tollwatch.selftest import in_force_commands
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
 
@@ -227,6 +228,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             **rule_commands(rules),
             **budget_commands(BudgetReset(database, ledger, book, now)),
             **password_commands(access.passwords, SetupCodeFile(config.data_dir)),
+            **in_force_commands(lambda: judge.gate.rules, lambda: state.mode),
         }
         commands = Commands(tokens=access.tokens, alerts=book, reload=reloader, more=more)
         control = ControlServer(socket_path(config.data_dir), commands)

@@ -110,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
         "--probe", choices=["python", "node"], action="append", default=[], help="also run a small program of this kind through the gateway"
     )
 
+    add(commands, "selftest", "selftest:selftest", "try the shipped tricks on the rules in force; none of them is sent", reads=True)
     _tokens(group("token", "API tokens"), add)
     add(group("password", "the password of the API"), "reset", "password:reset", "remove it and print a new setup code", reads=True)
     _alerts(group("alerts", "what is wrong"), add)

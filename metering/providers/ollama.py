@@ -50,7 +50,7 @@ def read_generate(body: Json) -> RequestFacts:
     """Read a request to /api/generate."""
     builder = PromptBuilder()
     builder.add(string(body, "system"), system=True)
-    for name in ("prompt", "suffix"):
+    for name in ("prompt", "suffix", "template"):
         builder.add(string(body, name))
     builder.messages = 1 if "prompt" in body and body.get("raw") is not True else 0
     builder.stored = body.get("context") is not None
