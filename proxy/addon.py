@@ -197,6 +197,10 @@ class TollwatchAddon:
         for live in [live for live in self._calls.open.values() if live.connection_id == client.id]:
             self._calls.end(live, Ending.CLIENT_ABORT, status=None)
 
+    def client_left(self, connection_id: str) -> None:
+        """Hear that a client closed its connection, while its requests may still be judged. No hook of mitmproxy's: a patch calls it."""
+        self._calls.leave(connection_id)
+
     @fenced
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Send an upstream connection where it belongs."""

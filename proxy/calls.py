@@ -44,6 +44,7 @@ class Calls:
         self._record = record
         self.open: dict[str, LiveCall] = {}
         """The admitted calls that have not ended, by call id."""
+        self._judging: dict[str, LiveCall] = {}
         self.idle = asyncio.Event()
         """Set while no call is open."""
         self.idle.set()
@@ -61,10 +62,14 @@ class Calls:
     async def judge(self, live: LiveCall, *, rejected: canonical.Rejected | None) -> Verdict:
         """Return the verdict on a call; an allowed one is open from then on."""
         call = live.call
-        if rejected is None:
-            verdict = await self._gate.admit(call)
-        else:
-            verdict = await self._gate.refuse(call, refusal=rejected.refusal, message=rejected.message)
+        self._judging[call.id] = live
+        try:
+            if rejected is None:
+                verdict = await self._gate.admit(call)
+            else:
+                verdict = await self._gate.refuse(call, refusal=rejected.refusal, message=rejected.message)
+        finally:
+            del self._judging[call.id]
         live.verdict = verdict
         if verdict.blocked:
             live.ended = True
@@ -75,6 +80,12 @@ class Calls:
             self.open[call.id] = live
             self.idle.clear()
         return verdict
+
+    def leave(self, connection_id: str) -> None:
+        """Let no call wait any longer whose client connection is closed."""
+        for live in [*self._judging.values()]:
+            if live.connection_id == connection_id:
+                self._gate.leave(live.call.id)
 
     def tap(self, live: LiveCall, *, status: int, headers: Mapping[str, str]) -> Tap:
         """Return the tap for the answer to a call; its headers are looked up by lower-case name."""

@@ -22,6 +22,10 @@ class Gate(Protocol):
         """Decide; when it allows, the intent is durable; when it refuses, the refusal is."""
         ...
 
+    def leave(self, call_id: str) -> None:
+        """Say that the client of a call which is still being decided on is gone: it need not wait for a budget any longer."""
+        ...
+
     async def refuse(self, call: Call, *, refusal: Refusal, message: str) -> Verdict:
         """Record a request that has no single meaning or breaks a limit; in monitor mode the verdict may allow it."""
         ...

@@ -110,7 +110,9 @@ class _InPlace:
         self._tasks: set[asyncio.Task[None]] = set()
         self.context = handler.layer.context
 
-    def handle_event(self, event: events.Event) -> Iterator[commands.Command]:
+    def handle_event(self, event: events.Event) -> Iterator[commands.Command]:  # noqa: C901  # each chunk passes here: no call more
+        if type(event) is events.ConnectionClosed:
+            self._closed(event.connection)
         waiting = collections.deque([event])
         held: SendData | None = None  # a head and its body are two commands: one write is one system call, and wakes the peer once
         while waiting:
@@ -131,6 +133,12 @@ class _InPlace:
                     yield command
         if held is not None:
             yield held
+
+    def _closed(self, end: connection.Connection) -> None:
+        """Tell that the client closed its connection; the layers do not look before the hook that they wait for has ended."""
+        addon = self._addons.lookup.get("tollwatch")
+        if addon is not None and end is self._handler.client:
+            addon.client_left(end.id)
 
     def _answered(self, hook: StartHook) -> bool:
         """Run a hook; return whether it has been answered. One that waits gets a task, and its layer goes on when that ends."""

@@ -129,6 +129,10 @@ class Judge:
             self._admitted[call.id] = gate
         return verdict
 
+    def leave(self, call_id: str) -> None:
+        """Let a call whose client is gone wait no longer; those who wait stand in one line, whichever gate they came by."""
+        self.gate.leave(call_id)
+
     async def refuse(self, call: Call, *, refusal: Refusal, message: str) -> Verdict:
         """Record a call that the proxy cannot let through."""
         gate = self.gate

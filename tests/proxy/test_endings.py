@@ -2,18 +2,29 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
 
+from metering.settings import BudgetSettings
 from tests.support import answers
 from tests.support.client import Connection
 
 CHAT = orjson.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the toll?"}]})
 STREAM = orjson.dumps(orjson.loads(CHAT) | {"stream": True, "stream_options": {"include_usage": True}})
 HEAD = [("host", "api.openai.com"), ("content-type", "application/json")]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what nobody announces."""
+    for _ in range(2_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("it did not come true in 10 s")
 
 
 async def test_a_client_that_leaves_mid_stream_is_settled_with_what_passed(house: Any) -> None:
@@ -40,6 +51,24 @@ async def test_a_client_that_leaves_before_the_answer_is_charged_at_the_hold(hou
     row = await house.row(ending="client_abort")
     assert (row.status, row.source) == (None, "billed_unseen")
     house.provider.release()
+
+
+async def test_a_client_that_leaves_while_its_call_waits_for_a_budget_is_dropped_and_nothing_is_sent(open_house: Any) -> None:
+    house = await open_house(budgets=[BudgetSettings(name="b", limit="9000 tokens", wait="60s")])
+    house.provider.script = lambda _: answers.Answer(then="hang", after_chunks=-1)
+    first, second = await house.through(), await house.through()
+    await first.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[CHAT])
+    await asyncio.to_thread(house.provider.wait_seen, 1)
+    await second.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[CHAT])
+    await until(lambda: house.ledger.waiting == 1)
+    second.abort()
+    await until(lambda: house.ledger.waiting == 0)
+
+    rows = await house.rows()
+    assert [row.state for row in rows].count("intent") == 1
+    assert len(house.provider.seen) == 1
+    house.provider.release()
+    first.abort()
 
 
 async def test_an_upstream_that_breaks_off_mid_stream_is_settled_with_what_passed(house: Any) -> None:
