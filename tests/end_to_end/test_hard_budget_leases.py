@@ -88,7 +88,9 @@ def answering(all_asks: Sequence[Sequence[Ask]]) -> Callable[[Seen], Answer | No
         if ask.kind == "whole":
             choice = {"index": 0, "message": {"role": "assistant", "content": " the" * ask.shown}, "finish_reason": "stop"}
             return body({**base, "object": "chat.completion", "choices": [choice], "usage": usage})
-        return sse(_events({**base, "object": "chat.completion.chunk"}, ask, usage), pace_seconds=0.004)
+        # Slow enough that a loaded machine sees the events apart: what comes all at once cannot be topped up ahead of need.
+        pace = len(all_asks) * 0.0001
+        return sse(_events({**base, "object": "chat.completion.chunk"}, ask, usage), pace_seconds=pace)
 
     return script
 
