@@ -198,7 +198,16 @@ OPENAI_RESULTS = BatchResults("openai.batch_results", _openai)
 GEMINI_RESULTS = BatchResults("gemini.batch_results", _gemini)
 GEMINI_BATCH = BatchObject("gemini.batch", _gemini_answers, _gemini)
 
+OPENROUTER_BATCH = BatchObject("openrouter.batch", lambda batch: objects(batch.get("results")), _openai)
 MISTRAL_BATCH = BatchObject("mistral.batch", lambda batch: objects(batch.get("outputs")), _openai)
 BATCH_CREATE = BatchCreate()
 
-BATCH_FORMATS: Sequence[WireFormat] = (BATCH_CREATE, ANTHROPIC_RESULTS, OPENAI_RESULTS, GEMINI_RESULTS, GEMINI_BATCH, MISTRAL_BATCH)
+BATCH_FORMATS: Sequence[WireFormat] = (
+    BATCH_CREATE,
+    ANTHROPIC_RESULTS,
+    OPENAI_RESULTS,
+    GEMINI_RESULTS,
+    GEMINI_BATCH,
+    MISTRAL_BATCH,
+    OPENROUTER_BATCH,
+)

@@ -14,7 +14,7 @@ from metering.providers.bedrock_counts import Counts, converse_counts, corrected
 from metering.providers.bedrock_invoke_requests import read_invoke
 from metering.providers.openai_chat import OPENAI_CHAT
 from metering.providers.openai_usage import chat_usage
-from metering.providers.shapes import Json, count, load, obj, objects, text
+from metering.providers.shapes import Json, count, items, load, obj, objects, text
 from metering.providers.wire import ReplyReader, RequestFacts, WireFormat
 from metering.reading import ReplyFacts
 from metering.usage import Usage
@@ -54,7 +54,7 @@ def _read_body(provider: str, headers: Mapping[str, str], body: bytes) -> ReplyF
     else:
         usage = _own_counts(answer, provider).onto()
         facts = ReplyFacts(usage=usage, complete=bool(answer), output_text="" if usage else "".join(_own_texts(answer)))
-    usage = filled(Counts.of(facts.usage), header_counts(headers)).onto(facts.usage)
+    usage = filled(Counts.of(facts.usage), header_counts(headers)).onto(facts.usage) or _drawn(answer)
     return replace(
         facts,
         usage=usage,
@@ -62,6 +62,12 @@ def _read_body(provider: str, headers: Mapping[str, str], body: bytes) -> ReplyF
         error=facts.error or error_of(answer, headers),
         service_tier=headers.get("x-amzn-bedrock-service-tier") or facts.service_tier,
     )
+
+
+def _drawn(answer: Json) -> Usage | None:
+    """Return how many pictures came (Nova Canvas, Titan, Stability): nothing else counts them."""
+    drawn = len(items(answer.get("images")) or items(answer.get("artifacts")))
+    return Usage(images=drawn) if drawn else None
 
 
 def _read_stream(provider: str, messages: Messages) -> ReplyFacts:

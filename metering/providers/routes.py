@@ -147,6 +147,7 @@ _GETS = (
     _result(r"/predictions/[^/]+$", "generate_content", Endpoint.OTHER, "replicate.predictions", "replicate"),
     _result(r"/messages/batches/[^/]+/results$", "batch", Endpoint.OTHER, "anthropic.batch_results"),
     _result(r"/batches/[^/]+$", "batch", Endpoint.OTHER, "gemini.batch", "gcp.gemini", *_VERTEX),
+    _result(r"/batches/[^/]+$", "batch", Endpoint.OTHER, "openrouter.batch", "openrouter"),
     _result(r"/batch/jobs/[^/]+$", "batch", Endpoint.OTHER, "mistral.batch", "mistral_ai"),
     _result(r"/files/[^/]+:download$", "batch", Endpoint.FILES, "gemini.batch_results", "gcp.gemini"),
     _result(r"/files/[^/]+/content$", "batch", Endpoint.FILES, "openai.batch_results", *_OPENAI_BATCHES),

@@ -36,6 +36,20 @@ def counts(facts: ReplyFacts) -> tuple[int | None, ...]:
     return usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
 
 
+@pytest.mark.parametrize(
+    ("answer", "images"),
+    [
+        ({"images": ["aGk=", "aGk="], "error": None}, 2),
+        ({"result": "success", "artifacts": [{"base64": "aGk=", "finishReason": "SUCCESS"}]}, 1),
+        ({"seeds": [1], "finish_reasons": [None], "images": ["aGk="]}, 1),
+    ],
+)
+def test_pictures_are_counted_off(answer: dict[str, Any], images: int) -> None:
+    assert body("bedrock.invoke", answer).usage == Usage(images=images)
+    assert body("bedrock.invoke", {"images": []}).usage is None
+    assert body("bedrock.invoke", answer, input="5").usage == Usage(input_tokens=5)
+
+
 # --- Converse ------------------------------------------------------------------------------------------------------------
 
 

@@ -297,6 +297,21 @@ def test_a_page_without_results_costs_nothing(ask: Ask) -> None:
     assert ask("xai.batch_results", {"results": [], "pagination_token": None}, provider="x_ai", model=None).source is Source.NONE
 
 
+def test_a_batch_of_openrouter_brings_its_answers_once_it_has_ended(ask: Ask) -> None:
+    body = {"id": "gen-1", "model": "google/gemini-3.8-flash", "usage": {"prompt_tokens": 10, "completion_tokens": 5, "cost": 0.002}}
+    running = {"id": "batch_1", "object": "batch", "status": "in_progress", "results": None, "usage": None}
+    results = [{"custom_id": "1", "id": "r", "error": None, "response": {"status_code": 200, "body": body}}]
+    ended = {**running, "status": "completed", "results": results}
+
+    before, after, again = (
+        ask("openrouter.batch", answer, provider="openrouter", model=None, path="/api/beta/batches/batch_1")
+        for answer in (running, ended, ended)
+    )
+
+    assert (before.source, again.source) == (Source.NONE, Source.NONE)
+    assert (after.source, after.cost_nano, after.usage) == (Source.PROVIDER_PRICED, 2_000_000, Usage(input_tokens=10, output_tokens=5))
+
+
 def test_a_file_of_results_of_xai_has_its_own_price() -> None:
     line = {"custom_id": "1", "response": {"status_code": 200, "body": _completion("a", cost_in_usd_ticks=150_000)}}
 

@@ -202,6 +202,7 @@ def test_a_websocket_is_read_where_openais_protocols_are_spoken() -> None:
         ("api.anthropic.com", "/v1/messages/batches/b/results", "anthropic.batch_results"),
         ("api.x.ai", "/v1/batches/b/results?limit=100", "xai.batch_results"),
         ("api.x.ai", "/v1/files/f/content", "openai.batch_results"),
+        ("openrouter.ai", "/api/beta/batches/b", "openrouter.batch"),
         ("api.openai.com", "/v1/videos/video_1", "openai.videos"),
         ("api.replicate.com", "/v1/predictions/p", "replicate.predictions"),
         ("generativelanguage.googleapis.com", "/v1beta/batches/b", "gemini.batch"),
