@@ -18,16 +18,15 @@ from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Severity, Verdict
 from alerting.fingerprint import fingerprint
 from alerting.people import People
-from alerting.policy import Decision, Policy
+from alerting.policing import Policing
+from alerting.policy import Policy
 from alerting.reserving import Reserving
-from alerting.rule import Unknown
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.settings import DetectorSettings
 from alerting.subjects import NOBODY, subject_of
-from alerting.texts import IN_THREAD_FROM, Scan
+from alerting.tool_watch import ToolWatch
 from alerting.trial import STATUS, InputSize, Mode, Trial
-from alerting.violation import violation
 from alerting.watch import Watch
 from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
@@ -82,10 +81,11 @@ class Gate:
         gap_share: float = 0.05,
         upstream_limits: UpstreamLimits | None = None,
         people: People | None = None,
+        tools: ToolWatch | None = None,
     ) -> None:
         self._enforces = mode == "enforce"
-        self._rules = rules
-        self._rule_counts = rule_counts
+        self._policing = Policing(rules, rule_counts)
+        self._tools = tools
         self._detectors = detectors
         self._rates = rates
         self._ledger = ledger
@@ -119,7 +119,7 @@ class Gate:
     @property
     def rules(self) -> Sequence[RuleSettings]:
         """The rules that it was given, in the order of the config."""
-        return self._rules.settings
+        return self._policing.rules.settings
 
     # --- before ----------------------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class Gate:
                 trial.hear(finding, refusal)
             if trial.refused:
                 return await self._refuse(trial)
-        for check in (self._policy, self._format, self._size, self._drift, self._rate):
+        for check in (self._policing.check, self._format, self._size, self._drift, self._tool_drift, self._rate):
             await check(trial)
             if trial.refused:
                 return await self._refuse(trial)
@@ -158,38 +158,13 @@ class Gate:
         """Judge what a call asks for beside its own (a request of a batch, another model) by the rules and the size of prompts."""
         for number, each in enumerate(parts.calls(trial.call)):
             inner = self._trial(each)
-            for check in (self._policy, self._size):
+            for check in (self._policing.check, self._size):
                 await check(inner)
             trial.take_in(inner)
             if trial.refused:
                 return
             if number % _AT_A_STRETCH == _AT_A_STRETCH - 1:
                 await asyncio.sleep(0)  # a file of 50,000 requests must not hold all others up
-
-    async def _policy(self, trial: Trial) -> None:
-        decision, scan = self._rules.decide(trial.call, tokens=trial.size.best, exact=trial.size.exact is not None), None
-        if decision.unknown is not None:
-            decision, scan = await self._found_out(trial, decision)
-        if decision.tally is not None:
-            self._rule_counts.add(decision.tally, decision.position, trial.call.started_at)
-        if decision.rule is None:
-            return
-        trial.rule_id = decision.rule.id
-        if decision.action is not Action.ALLOW:
-            trial.hear(violation(trial.call, decision.rule, tokens=trial.size.best, scan=scan), Refusal.POLICY)
-
-    async def _found_out(self, trial: Trial, decision: Decision) -> tuple[Decision, Scan | None]:
-        """Find out what the rules must know of a prompt, one thing after the other, and only what can change the decision."""
-        rules, scan = self._rules, None
-        while decision.unknown is not None:
-            if decision.unknown is Unknown.TOKENS:
-                await trial.size.count()
-            elif rules.scanner is not None:
-                prompt = trial.call.prompt
-                long = prompt.chars + len(prompt.tools) >= IN_THREAD_FROM
-                scan = await asyncio.to_thread(rules.scanner.scan, prompt) if long else rules.scanner.scan(prompt)
-            decision = rules.decide(trial.call, tokens=trial.size.best, exact=trial.size.exact is not None, scan=scan)
-        return decision, scan
 
     async def _format(self, trial: Trial) -> None:
         call = trial.call
@@ -212,6 +187,10 @@ class Gate:
         normal = await self._baselines.normal(call.service, call.caller.agent, seen)
         if finding := detector.check(call, seen, normal):
             trial.hear(finding, Refusal.PROMPT_DRIFT)
+
+    async def _tool_drift(self, trial: Trial) -> None:
+        if self._tools is not None:
+            await self._tools.check(trial)
 
     async def _rate(self, trial: Trial) -> None:
         if self._rates.exact_matters(trial.call, bound=trial.size.best):
@@ -293,7 +272,7 @@ class Gate:
 
     def follow(self, rules: Policy) -> None:
         """Judge new calls by these rules."""
-        self._rules = rules
+        self._policing.rules = rules
 
     # --- around ----------------------------------------------------------------------------------------------------------
 

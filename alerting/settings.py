@@ -20,6 +20,15 @@ class PromptDriftSettings(Section):
     """`first`: the first prompt seen of a service and agent becomes its baseline. `manual`: nothing is normal until approved."""
 
 
+class ToolDriftSettings(Section):
+    """The definition of a tool departs from what is normal for its service."""
+
+    enabled: bool = False
+    action: Literal[Action.ALERT, Action.BLOCK] = Action.ALERT
+    approve: Literal["first", "manual"] = "first"
+    """`first`: the first definition seen of a tool becomes normal for its service and agent. `manual`: nothing is normal until approved."""
+
+
 class PromptSizeSettings(Section):
     """Prompts that are larger than they should be."""
 
@@ -76,6 +85,7 @@ class DetectorSettings(Section):
     """The `detectors` section."""
 
     prompt_drift: PromptDriftSettings = PromptDriftSettings()
+    tool_drift: ToolDriftSettings = ToolDriftSettings()
     prompt_size: PromptSizeSettings = PromptSizeSettings()
     rate_limits: tuple[RateLimitSettings, ...] = ()
     lockout: LockoutSettings = LockoutSettings()

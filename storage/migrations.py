@@ -301,4 +301,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             revoked_by TEXT
         )""",
     ),
+    (
+        # The definition of a tool that is normal for a service and agent, by its keyed fingerprint.
+        """CREATE TABLE tool_baselines (
+            service TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            tool TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            first_seen_at BIGINT NOT NULL,
+            approved_at BIGINT,
+            approved_by TEXT,
+            PRIMARY KEY (service, agent, tool, fingerprint)
+        )""",
+    ),
 )

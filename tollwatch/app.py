@@ -19,6 +19,7 @@ from alerting.lockout import Lockouts
 from alerting.rule_counts import RuleCounts
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
+from alerting.tool_baselines import ToolBaselines
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -64,6 +65,7 @@ from tollwatch.rule_commands import rule_commands
 from tollwatch.selftest import in_force_commands
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
+from tollwatch.tool_commands import tool_commands
 
 _log = structlog.get_logger(__name__)
 
@@ -153,6 +155,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         rules.check()
         register = ClientRegister(database, now=now)
         await register.load()
+        tools = ToolBaselines(database, now=now)
         rule_counts = RuleCounts(database)
         stack.push_async_callback(rule_counts.drain)
         parts = Parts(
@@ -163,6 +166,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             book=book,
             rules=rules,
             rule_counts=rule_counts,
+            tools=tools,
             key=installation.key,
             learner=learner,
             lockouts=lockouts,
@@ -226,6 +230,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         more = {
             **people_commands(lockouts, register),
             **rule_commands(rules),
+            **tool_commands(tools, book),
             **budget_commands(BudgetReset(database, ledger, book, now)),
             **password_commands(access.passwords, SetupCodeFile(config.data_dir)),
             **in_force_commands(lambda: judge.gate.rules, lambda: state.mode),

@@ -115,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     add(group("password", "the password of the API"), "reset", "password:reset", "remove it and print a new setup code", reads=True)
     _alerts(group("alerts", "what is wrong"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
+    _tools(group("tools", "the definitions of tools that are normal"), add)
     _users(group("users", "the people who call, and who is locked out"), add)
     _ledger(commands, group("calls", "the ledger, one row a call"), add)
     _prices(group("prices", "what tokens cost"), add)
@@ -260,6 +261,15 @@ def _client_certificates(ca: Group, add: Add) -> None:
         "key", metavar="SERIAL|NAME", help="a serial number or its first 8 digits; a name revokes all of that name"
     )
     add(client, "ls", "ca_client:ls", "list the certificates that were issued", reads=True)
+
+
+def _tools(tools: Group, add: Add) -> None:
+    add(tools, "ls", "tools:ls", "list the definitions of tools that were seen", reads=True)
+    approve = add(tools, "approve", "tools:approve", "make a definition of a tool normal; its alert ends")
+    approve.add_argument("service")
+    approve.add_argument("tool")
+    approve.add_argument("fingerprint", help="as `tollwatch tools ls` and the alert show it")
+    approve.add_argument("--agent", help="whose tool it is, where the list names an agent")
 
 
 def _users(users: Group, add: Add) -> None:

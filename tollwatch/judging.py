@@ -17,6 +17,8 @@ from alerting.people import People
 from alerting.policy import Policy
 from alerting.rule_counts import RuleCounts
 from alerting.rulebook import RuleBook
+from alerting.tool_baselines import ToolBaselines
+from alerting.tool_watch import ToolWatch
 from metering.budgets import BudgetBook
 from metering.call import Call, Reply
 from metering.holds import Settled
@@ -44,6 +46,7 @@ class Parts:
     book: AlertBook
     rules: RuleBook
     rule_counts: RuleCounts
+    tools: ToolBaselines
     key: bytes
     """The installation's own, for the fingerprints of prompts."""
     learner: Learner | None = None
@@ -76,7 +79,13 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
         gap_share=config.metering.gap_share,
         upstream_limits=parts.upstream_limits,
         people=_people(config, parts),
+        tools=_tools(config, parts),
     )
+
+
+def _tools(config: Config, parts: Parts) -> ToolWatch | None:
+    settings = config.detectors.tool_drift
+    return ToolWatch(settings, parts.tools, key=parts.key) if settings.enabled else None
 
 
 def _people(config: Config, parts: Parts) -> People | None:

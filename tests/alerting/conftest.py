@@ -18,6 +18,8 @@ from alerting.policy import Policy
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.settings import AlertingSettings, DetectorSettings
+from alerting.tool_baselines import ToolBaselines
+from alerting.tool_watch import ToolWatch
 from metering.budgets import BudgetBook
 from metering.call import Call, Caller, Consumption, Door, Ending, Endpoint, Prompt, Reply
 from metering.ledger import Ledger
@@ -60,6 +62,7 @@ class World:
     clock: Clock
     prices: PriceBook
     counts: RuleCounts
+    tools: ToolBaselines
 
     def answer(self, call: Call, *, input_tokens: int | None = 10, output_tokens: int | None = 5, status: int = 200, **more: Any) -> Any:
         """Settle a call as answered."""
@@ -112,10 +115,12 @@ class Worlds:
             on_health=lambda failure: world.gate.on_health(failure),  # noqa: PLW0108 - the same
         )
         counts = RuleCounts(self.database)
+        tools = ToolBaselines(self.database, now=self.clock)
         baselines = Baselines(self.database, approve=settings.prompt_drift.approve, now=self.clock)
         gate = Gate(
             mode=mode,  # type: ignore[arg-type]  # the tests say which
             rule_counts=counts,
+            tools=ToolWatch(settings.tool_drift, tools, key=b"k" * 32) if settings.tool_drift.enabled else None,
             rules=Policy([RuleSettings.model_validate(rule) for rule in rules or []]),
             detectors=Detectors.of(settings, key=b"k" * 32),
             rates=RateLimits(settings.rate_limits, clock=self.clock.nanoseconds),
@@ -128,7 +133,7 @@ class Worlds:
             unknown_formats=unknown_formats,  # type: ignore[arg-type]  # the same
             now=self.clock,
         )
-        world = World(gate, ledger, book, baselines, self.database, self.clock, prices, counts)
+        world = World(gate, ledger, book, baselines, self.database, self.clock, prices, counts, tools)
         self.made.append(world)
         return world
 

@@ -179,3 +179,13 @@ def test_a_call_that_cannot_be_made_of_the_options_says_why(shell: Any, argument
 
     assert code == 1
     assert told in said
+
+
+def test_definitions_of_tools_are_listed_and_approved(shell: Any) -> None:
+    assert shell("tools", "ls")[0] == 1
+    shell("users", "lock", "nobody")  # makes the store
+
+    code, told, _ = shell("tools", "ls")
+    assert (code, told.split()[:2]) == (0, ["STATE", "SERVICE"])
+    code, _, said = shell("tools", "approve", "openai", "search", "4f0c", "--agent", "bot")
+    assert (code, "'4f0c' names no definition of the tool 'search'" in said) == (1, True)

@@ -8,6 +8,7 @@ from typing import Any
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from alerting.rulebook import RuleBook
+from alerting.tool_baselines import ToolBaselines
 from api.passwords import Passwords
 from api.tokens import Tokens
 from metering.budgets import BudgetBook
@@ -25,6 +26,7 @@ from tollwatch.people import people_commands
 from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
 from tollwatch.store import now
+from tollwatch.tool_commands import tool_commands
 
 
 def write(arguments: Namespace, command: str, /, **given: object) -> Any:  # noqa: ANN401  # any JSON value
@@ -61,6 +63,7 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
             more = {
                 **people_commands(lockouts, register),
                 **rule_commands(rules),
+                **tool_commands(ToolBaselines(database, now=now), book),
                 **budget_commands(BudgetReset(database, ledger, book, now)),
                 **password_commands(Passwords(database, setup_code=code, now=now), code),
             }
