@@ -152,8 +152,8 @@ class TollwatchAddon:
         if live.tap is not None and live.call.host == PROBE_HOST:
             live.tap(flow.response.raw_content or b"")
         if live.tap is not None and live.tap.slow_to_finish:
-            return self._calls.end_slowly(live, _end_of_answer(flow, live), status=flow.response.status_code)
-        self._calls.end(live, _end_of_answer(flow, live), status=flow.response.status_code)
+            return self._calls.end_slowly(live, broken.end_of_answer(flow, live), status=flow.response.status_code)
+        self._calls.end(live, broken.end_of_answer(flow, live), status=flow.response.status_code)
         return None
 
     @fenced
@@ -345,12 +345,6 @@ class TollwatchAddon:
         if isinstance(way, UsageHider):
             flows.leave_length_open(flow)
         return way
-
-
-def _end_of_answer(flow: http.HTTPFlow, live: LiveCall) -> Ending:
-    """Say how a call ended whose client got a whole answer: one that was to be cut may have come to its own end before that."""
-    shut = live.tap is not None and live.tap.valve is not None and live.tap.valve.shut
-    return Ending.CUT if shut else flow.metadata.get(cutting.ENDED, Ending.COMPLETED)
 
 
 def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""How a call ended that one side broke off, and what its client is told where it can still be told."""
+"""How a call ended whose answer came to its end, or that one side broke off, and what its client can still be told."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # mitmproxy is typed in part only
@@ -8,8 +8,8 @@ import re
 from mitmproxy import http
 
 from metering.call import Ending
-from proxy import patches, refusal
-from proxy.flows import Passage
+from proxy import cutting, patches, refusal
+from proxy.flows import LiveCall, Passage
 from proxy.refusal import Answer, Problem
 
 _REMEDIES = (
@@ -43,3 +43,9 @@ def unreachable(passage: Passage, flow: http.HTTPFlow) -> Answer:
         may_retry=True,
     )
     return refusal.answer(passage.dialect, problem)
+
+
+def end_of_answer(flow: http.HTTPFlow, live: LiveCall) -> Ending:
+    """Say how a call ended whose client got a whole answer: one that was to be cut may have come to its own end before that."""
+    shut = live.tap is not None and live.tap.valve is not None and live.tap.valve.shut
+    return Ending.CUT if shut else flow.metadata.get(cutting.ENDED, Ending.COMPLETED)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from cryptography import x509
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, ConnectionState
 
 from alerting.finding import Refusal
 from metering.providers.catalog import CANARY_HOST, PROBE_HOST
@@ -113,7 +113,8 @@ class Peers:
     async def _find_slowly(self, client: Client, find_owner: FindOwner) -> None:
         proven = self._by_certificate(client)
         owner = await asyncio.to_thread(find_owner, client.peername[:2], client.sockname[:2])
-        self._peers[client.id] = replace(proven, owner=owner)
+        if client.state is not ConnectionState.CLOSED:  # else nobody would forget it
+            self._peers[client.id] = replace(proven, owner=owner)
 
     def _by_certificate(self, client: Client) -> Peer:
         if self._certificates is None:

@@ -47,7 +47,7 @@ def owner_of(client: Address, server: Address, *, program: bool = True, proc: Pa
 
 def _row(client: Address, server: Address, proc: Path) -> tuple[int, int] | None:
     """Return the uid and the inode of the client's socket."""
-    for table, wanted in _wanted(client, server):
+    for table, wanted in wanted_rows(client, server):
         with suppress(OSError), (proc / "net" / table).open("rb") as lines:
             for line in lines:
                 if wanted not in line:
@@ -58,7 +58,7 @@ def _row(client: Address, server: Address, proc: Path) -> tuple[int, int] | None
     return None
 
 
-def _wanted(client: Address, server: Address) -> Iterator[tuple[str, bytes]]:
+def wanted_rows(client: Address, server: Address) -> Iterator[tuple[str, bytes]]:
     """Yield each table that may hold the client's socket, and the two addresses as it writes them."""
     here, there = ip_address(client[0]), ip_address(server[0])
     if isinstance(here, IPv4Address) and isinstance(there, IPv4Address):

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,12 +22,13 @@ from alerting.people import People
 from alerting.settings import AlertingSettings
 from proxy.client_authority import ClientAuthority, Field, Handed
 from proxy.client_certificates import ClientRegister
-from proxy.peers import ClientCertificates
+from proxy.peers import ClientCertificates, Peers
 from proxy.settings import IdentitySource
 from storage.sqlite import SqliteDatabase
 
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the toll?"}]}
 KEY = {"authorization": "Bearer sk-test"}
+PROGRAM = Path(sys.executable).resolve().name
 PATH = "/v1/chat/completions"
 BY_CERTIFICATE = (IdentitySource(client_certificate=True), IdentitySource(header="x-user"))
 
@@ -254,3 +256,31 @@ async def test_a_resumed_session_is_still_the_certificates(open_office: OpenOffi
     assert (first, again, after) == (b"200", b"200", b"403")
     assert (resumed, still_resumed) == (True, True)
     assert [row.user for row in await office.house.rows()] == ["ada"] * 3
+
+
+async def test_a_certificate_and_the_program_behind_the_connection_are_both_known(open_office: OpenOffice) -> None:
+    office = await open_office(identity=(IdentitySource(client_certificate=True), IdentitySource(process=True)))
+
+    await office.ask(await office.issue(), door="base_url")
+
+    row = await office.house.row(ending="completed")
+    assert (row.user, row.agent) == ("ada", PROGRAM)
+
+
+async def test_the_authority_itself_is_no_client(open_office: OpenOffice) -> None:
+    office = await open_office()
+    certificates = ClientCertificates(office.authority, office.register, required=False, now=office.clock)
+
+    assert certificates.check(office.authority.certificate).trouble == "it is not a client's"
+
+
+async def test_a_handshake_that_went_unseen_lets_nothing_pass(open_office: OpenOffice, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unseen(_peers: Peers, _client: object) -> None:
+        return None
+
+    monkeypatch.setattr(Peers, "established", unseen)
+    office = await open_office()
+
+    response = await office.ask(await office.issue(), door="base_url")
+
+    assert (response.status_code, office.house.provider.seen) == (503, [])
