@@ -57,7 +57,7 @@ def _written(value: object) -> object:
     if isinstance(value, Limit):
         return f"{Decimal(value.amount) / NANO:f} USD" if value.unit == "usd" else f"{value.amount} tokens"
     if isinstance(value, timedelta):
-        return f"{value.total_seconds():g}s"
+        return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
     plain = float(value) if isinstance(value, Decimal) else value
     return plain if plain is None or isinstance(plain, bool | int | float) else str(plain)
 
