@@ -119,15 +119,8 @@ def parser() -> argparse.ArgumentParser:
     _users(group("users", "the people who call, and who is locked out"), add)
     _ledger(commands, group("calls", "the ledger, one row a call"), add)
     _prices(group("prices", "what tokens cost"), add)
-    budgets = group("budgets", "limits of spending")
-    add(budgets, "ls", "budgets:ls", "list the budgets: spent, held and left in their periods, and where these lead", reads=True)
-    add(budgets, "show", "budgets:show", "show one budget", reads=True).add_argument("name")
-    reset = add(budgets, "reset", "budgets:reset", "set what a budget has spent in its period back to nothing", reads=True)
-    reset.add_argument("name")
-    store = group("db", "the database")
-    add(store, "verify", "db:verify", "look through the whole database, beside the gateway or without it", reads=True)
-    add(store, "status", "db:status", "where the database is, how large it is and what it keeps", reads=True)
-    add(store, "backup", "db:backup", "copy the database, beside the gateway or without it").add_argument("file", type=Path)
+    _budgets(group("budgets", "limits of spending"), add)
+    _store(group("db", "the database"), add)
     config = group("config", "the config file")
     add(config, "show", "config:show", "print the config in force, defaults included", reads=True)
     add(config, "validate", "config:validate_command", "check the config file", reads=True)
@@ -246,6 +239,19 @@ def _rules(rules: Group, add: Add) -> None:
         ("disable", "switch a stored rule off without removing it"),
     ):
         add(rules, name, f"rules:{name}", text).add_argument("id")
+
+
+def _budgets(budgets: Group, add: Add) -> None:
+    add(budgets, "ls", "budgets:ls", "list the budgets: spent, held and left in their periods, and where these lead", reads=True)
+    add(budgets, "show", "budgets:show", "show one budget", reads=True).add_argument("name")
+    reset = add(budgets, "reset", "budgets:reset", "set what a budget has spent in its period back to nothing", reads=True)
+    reset.add_argument("name")
+
+
+def _store(store: Group, add: Add) -> None:
+    add(store, "verify", "db:verify", "look through the whole database, beside the gateway or without it", reads=True)
+    add(store, "status", "db:status", "where the database is, how large it is and what it keeps", reads=True)
+    add(store, "backup", "db:backup", "copy the database, beside the gateway or without it").add_argument("file", type=Path)
 
 
 def _client_certificates(ca: Group, add: Add) -> None:
