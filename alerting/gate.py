@@ -229,7 +229,14 @@ class Gate:
                     yield from lock()
 
             status = STATUS[verdict.refusal or Refusal.POLICY]
-            await self._ledger.refuse(trial.call, rule_id=verdict.rule_id, status=status, more=alerts)
+            await self._ledger.refuse(
+                trial.call,
+                rule_id=verdict.rule_id,
+                status=status,
+                more=alerts,
+                estimated_input_tokens=trial.size.estimate,
+                input_tokens_bound=trial.size.bound,
+            )
         return verdict
 
     # --- after -----------------------------------------------------------------------------------------------------------

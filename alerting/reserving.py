@@ -98,7 +98,9 @@ class Reserving:
             holds=holds,
             quantum=quantum,
             hold_nano=0 if call.consumption is Consumption.UNREAD else quote.cost_nano,  # its cost is not known, nor guessed at
+            hold_tokens=quote.input_tokens + quote.output_tokens,
             estimated_input_tokens=trial.size.estimate,
+            input_tokens_bound=trial.size.bound,
         )
         return _Plan(intent=intent, quote=quote, budgets=budgets)
 

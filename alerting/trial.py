@@ -51,6 +51,11 @@ class InputSize:
             return self.exact
         return self._counter.glance(self._call.prompt, model=self._call.model, provider=self._call.provider)
 
+    @property
+    def bound(self) -> int | None:
+        """The most that the prompt can have; None where it was counted."""
+        return self.best if self.exact is None else None
+
     async def count(self) -> int:
         """Return the exact count."""
         if self.exact is None:

@@ -41,7 +41,11 @@ class Intent:
     quantum: int = 0
     """The output tokens that the `flex` of the holds is for."""
     hold_nano: int = 0
+    hold_tokens: int = 0
+    """The most tokens that it may use."""
     estimated_input_tokens: int | None = None
+    input_tokens_bound: int | None = None
+    """The most that the prompt can have; None where it was counted, and the estimate is the count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,9 +146,26 @@ class Ledger(LedgerReads):
         if self._in_flight is None and len(self._top_ups) == 1 and not self._requests:
             self._soon()
 
-    async def refuse(self, call: Call, *, rule_id: str | None, status: int, more: Callable[[], Work[None]] | None = None) -> None:
+    async def refuse(
+        self,
+        call: Call,
+        *,
+        rule_id: str | None,
+        status: int,
+        more: Callable[[], Work[None]] | None = None,
+        estimated_input_tokens: int | None = None,
+        input_tokens_bound: int | None = None,
+    ) -> None:
         """Write a call that is not sent; `more` (its alert) is written in the same transaction. Durable when it returns."""
-        values = refused_values(call, rule_id=rule_id, status=status, ended_at=self._now(), instance=self._instance)
+        values = refused_values(
+            call,
+            rule_id=rule_id,
+            status=status,
+            ended_at=self._now(),
+            instance=self._instance,
+            estimated_input_tokens=estimated_input_tokens,
+            input_tokens_bound=input_tokens_bound,
+        )
 
         def work() -> Work[None]:
             yield Sql(INSERT_REFUSED, values)

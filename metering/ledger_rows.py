@@ -50,6 +50,9 @@ class LedgerRow:
     request_bytes: int
     response_bytes: int | None
     estimated_input_tokens: int | None
+    """The prompt as it was counted before the call was sent: to the token where there is no bound beside it."""
+    input_tokens_bound: int | None
+    """The most that the prompt can have, where it was not counted."""
     input_tokens: int | None
     output_tokens: int | None
     cache_read_tokens: int | None
@@ -68,6 +71,8 @@ class LedgerRow:
     job: str | None
     """The result that this call was charged for, by the id under which it can be fetched again."""
     hold_nano: int
+    hold_tokens: int
+    """The most tokens that the call could use, as far as was known before it was sent."""
     overshoot_nano: int | None
     """What it cost beyond what it held of a budget; None where no budget in dollars held it."""
     instance: str
@@ -151,12 +156,13 @@ COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
 
 _CALL_COLUMNS = (
     "id, started_at, state, verdict, rule_id, door, provider, service, operation, endpoint, wire_format, method, host, path, "
-    'request_model, streamed, "user", department, agent, key_id, request_bytes, estimated_input_tokens, hold_nano, holds, instance'
+    'request_model, streamed, "user", department, agent, key_id, request_bytes, estimated_input_tokens, input_tokens_bound, '
+    "hold_nano, hold_tokens, holds, instance"
 )
-INSERT_INTENT = f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 25)})"  # noqa: S608 - made of the constants above
+INSERT_INTENT = f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 27)})"  # noqa: S608 - made of the constants above
 INSERT_REFUSED = (
     f"INSERT INTO calls ({_CALL_COLUMNS}, ended_at, ending, status, source, cost_nano, floor_nano, ceiling_nano) "  # noqa: S608 - as above
-    f"VALUES ({', '.join('?' * 32)})"
+    f"VALUES ({', '.join('?' * 34)})"
 )
 SETTLE_CALL = (
     "UPDATE calls SET first_byte_at = ?, ended_at = ?, state = 'settled', ending = ?, response_model = ?, status = ?, response_bytes = ?, "
@@ -173,13 +179,23 @@ def intent_values(intent: Intent, *, holds: str | None, instance: str) -> tuple[
         state="intent",
         verdict=intent.verdict,
         rule_id=intent.rule_id,
-        tail=(intent.estimated_input_tokens, intent.hold_nano, holds, instance),
+        tail=(intent.estimated_input_tokens, intent.input_tokens_bound, intent.hold_nano, intent.hold_tokens, holds, instance),
     )
 
 
-def refused_values(call: Call, *, rule_id: str | None, status: int, ended_at: datetime, instance: str) -> tuple[Value, ...]:
+def refused_values(  # noqa: PLR0913 - all keyword-only but the call: what a refused row says
+    call: Call,
+    *,
+    rule_id: str | None,
+    status: int,
+    ended_at: datetime,
+    instance: str,
+    estimated_input_tokens: int | None,
+    input_tokens_bound: int | None,
+) -> tuple[Value, ...]:
     """Return the parameters of INSERT_REFUSED."""
-    tail = (None, 0, None, instance, to_micros(ended_at), "refused", status, "none", 0, 0, 0)
+    sizes = (estimated_input_tokens, input_tokens_bound)
+    tail = (*sizes, 0, 0, None, instance, to_micros(ended_at), "refused", status, "none", 0, 0, 0)
     return _call_values(call, state="refused", verdict="block", rule_id=rule_id, tail=tail)
 
 

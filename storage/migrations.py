@@ -314,4 +314,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (service, agent, tool, fingerprint)
         )""",
     ),
+    (
+        # What back-tests go by: the most that a call's prompt can have where it was not counted, and the most tokens that it could use.
+        "ALTER TABLE calls ADD COLUMN input_tokens_bound BIGINT",
+        "ALTER TABLE calls ADD COLUMN hold_tokens BIGINT NOT NULL DEFAULT 0",
+    ),
 )

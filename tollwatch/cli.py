@@ -233,6 +233,16 @@ def _rules(rules: Group, add: Add) -> None:
     made = add(rules, "add", "rules:add", "store the rules of a YAML or JSON file; they are in force at once")
     made.add_argument("file", help="one rule, or `rules:` and a list; - reads standard input")
     made.add_argument("--replace", action="store_true", help="put them in the place of stored rules of the same ids")
+    tried = add(
+        rules, "backtest", "rules_backtest:backtest", "say what a rule or a budget would have done to the calls of the ledger", reads=True
+    )
+    tried.add_argument("what", metavar="FILE_OR_ID", help="a file of rules or budgets, or the id of a rule or a budget in force")
+    tried.add_argument("--days", type=_positive, default=30, help="how far back (30)")
+    tried.add_argument("--samples", type=_positive, default=10, help="show so many of the calls (10)")
+    tried.add_argument("--alone", action="store_true", help="without the rules that are in force beside it")
+    tried.add_argument(
+        "--monitor", action="store_true", help="of a budget: as in monitor mode, where what is refused is spent all the same"
+    )
     for name, text in (
         ("rm", "remove a stored rule"),
         ("enable", "switch a stored rule on"),

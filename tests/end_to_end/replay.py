@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ def wire_body(exchange: Exchange, seed: int) -> bytes:
 class Replay:
     """One run over the chosen exchanges."""
 
-    def __init__(self, chosen: Sequence[Exchange], *, seed: int, quiet: bool = False) -> None:
+    def __init__(self, chosen: Sequence[Exchange], *, seed: int, quiet: bool = False, config: Mapping[str, Any] | None = None) -> None:
+        self._config = config or {}
         self._exchanges = {exchange.number: exchange for exchange in chosen}
         self._passages = passages(chosen)
         self._seed = seed
@@ -96,16 +97,18 @@ class Replay:
         self.outcomes: list[Outcome] = []
         self.seconds = 0.0
 
-    def run(self, folder: Path) -> None:
-        """Start provider and gateway, send everything, read the ledger."""
+    def run(self, folder: Path, *, then: Callable[[Gateway], None] = lambda _gateway: None) -> None:
+        """Start provider and gateway, send everything, read the ledger; `then` may ask the gateway more."""
         started = time.monotonic()
         hosts = sorted({exchange.host for exchange in self._exchanges.values()})
         odd = [host for host in hosts if provider_of_host(host) is None]
         with Provider(folder, hosts=[*HOSTS, *hosts]) as provider:
             provider.script = self._answer
-            with Gateway(folder, provider, config={"proxy": {"intercept_hosts": odd}, "metering": {"ask_for_usage": False}}) as gateway:
+            config = {"proxy": {"intercept_hosts": odd}, "metering": {"ask_for_usage": False}, **self._config}
+            with Gateway(folder, provider, config=config) as gateway:
                 asyncio.run(self._send_all(gateway))
                 self._compare({row["id"]: row for row in gateway.wait_settled(len(self._passages), seconds=30)})
+                then(gateway)
         self.seconds = time.monotonic() - started
 
     def _answer(self, seen: Seen) -> Answer | None:

@@ -138,6 +138,12 @@ def _stored(config: Config) -> tuple[list[KeptRule], dict[str, str], list[RuleCo
         raise CommandError(str(error)) from error
 
 
+def kept_rules(config: Config) -> list[KeptRule]:
+    """Return the rules of the config and those that are stored."""
+    kept, _broken, _counts = _stored(config)
+    return kept
+
+
 def _in_order(kept: Sequence[KeptRule]) -> list[KeptRule]:
     by_id = {one.settings.id: one for one in kept if one.in_force}
     return [*(by_id[rule.id] for rule in in_order(one.settings for one in by_id.values())), *(one for one in kept if not one.in_force)]
