@@ -5,6 +5,7 @@ that a file of any length takes no memory. A file that is not the result of a ba
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from metering.providers.answers import MAX_BODY, AnswerReader
 from metering.providers.anthropic_messages import messages_usage
@@ -17,8 +18,16 @@ from metering.reading import ReplyFacts
 from metering.streams import LineSplitter
 from metering.usage import Usage
 
-type Counted = tuple[str | None, Usage, int | None]
-"""Model, usage and the provider's own price of one answer."""
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one answer counts, and the provider's own price of it."""
+
+    model: str | None
+    usage: Usage
+    cost_nano: int | None = None
+    variant: str | None = None
+    """Where it was made, if the price goes by that."""
 
 
 class BatchResults:
@@ -96,13 +105,14 @@ class _Sum:
     def __init__(self) -> None:
         self._models: dict[str | None, Usage] = {}
         self._costs: list[int | None] = []
+        self._variants: set[str | None] = set()
 
     def add(self, counted: Counted | None) -> None:
         if counted is not None:
-            model, usage, cost = counted
-            self._costs.append(cost)
-            known = self._models.get(model)
-            self._models[model] = usage if known is None else known + usage
+            self._costs.append(counted.cost_nano)
+            self._variants.add(counted.variant)
+            known = self._models.get(counted.model)
+            self._models[counted.model] = counted.usage if known is None else known + counted.usage
 
     def facts(self) -> ReplyFacts:
         """Return the usage of the first model, with that of the others beside it."""
@@ -113,7 +123,8 @@ class _Sum:
             usage = usage + Usage(other_models=((name or "", more),))
         costs = [cost for cost in self._costs if cost is not None]
         whole = sum(costs) if len(costs) == len(self._costs) else None
-        return ReplyFacts(usage=usage, model=model, complete=True, service_tier="batch", reported_cost_nano=whole)
+        variant = self._variants.pop() if len(self._variants) == 1 else None
+        return ReplyFacts(usage=usage, model=model, complete=True, service_tier="batch", reported_cost_nano=whole, variant=variant)
 
 
 class _LinesReader:
@@ -163,8 +174,9 @@ class _DocumentReader:
 
 def _anthropic(line: Json, _provider: str) -> Counted | None:
     message = obj(obj(line.get("result")).get("message"))
-    usage = messages_usage(obj(message.get("usage")))
-    return None if usage is None else (text(message.get("model")), usage, None)
+    counted = obj(message.get("usage"))
+    usage = messages_usage(counted)
+    return None if usage is None else Counted(text(message.get("model")), usage, variant=text(counted.get("inference_geo")))
 
 
 def _openai(line: Json, provider: str) -> Counted | None:
@@ -175,7 +187,7 @@ def _openai(line: Json, provider: str) -> Counted | None:
         return None
     model = text(body.get("model"))
     usage = responses_usage(counted) if "input_tokens" in counted else chat_usage(counted, provider=provider, model=model)
-    return None if usage is None else (model, usage, reported_cost(counted, provider=provider))
+    return None if usage is None else Counted(model, usage, reported_cost(counted, provider=provider))
 
 
 def _gemini_answers(batch: Json) -> Iterable[Json]:
@@ -190,7 +202,7 @@ def _gemini(answer: Json, _provider: str) -> Counted | None:
     """Return what one answer counts; in a file of results it stands under `response` likewise."""
     response = obj(answer.get("response"))
     counted = obj(response.get("usageMetadata"))
-    return (text(response.get("modelVersion")), generate_usage(counted), None) if counted else None
+    return Counted(text(response.get("modelVersion")), generate_usage(counted)) if counted else None
 
 
 ANTHROPIC_RESULTS = BatchResults("anthropic.batch_results", _anthropic)

@@ -116,7 +116,6 @@ _POSTS = (
     _read(r"/audio/(?:transcriptions|translations)$", "transcription", Endpoint.AUDIO, "openai.transcriptions"),
     _read(r"/v1/speak$", "speech", Endpoint.AUDIO, "deepgram.speak", "deepgram"),
     _read(r"/v1/listen$", "transcription", Endpoint.AUDIO, "deepgram.listen", "deepgram"),
-    _free(r"/predictions/[^/]+/cancel$", "other"),
     _read(r"/predictions$", "generate_content", Endpoint.OTHER, "replicate.predictions", "replicate"),
     _unread(r"/v1/speak$|/text-to-speech/", "speech", Endpoint.AUDIO),
     _unread(r"/v1/listen$|/speech-to-text$", "transcription", Endpoint.AUDIO),
@@ -158,7 +157,7 @@ _LISTS = re.compile(r"/(?:models|available-models|tags)(?:/[^/]+)?$")
 _SEGMENT_MODEL = re.compile(r"/(?:deployments|engines)/([^/]+)/|/serving-endpoints/([^/]+)/invocations$", re.IGNORECASE)
 _BEDROCK_MODEL = re.compile(r"/model/(.+)/[^/]+$", re.IGNORECASE)
 _GOOGLE_MODEL = re.compile(r"/((?<=/models/)[^/:]+|tunedModels/[^/:]+):[^/]*$", re.IGNORECASE)
-_RUN_MODEL = re.compile(r"/ai/run/(.+)$|/models/([^/]+/[^/]+)/predictions$")
+_RUN_MODEL = re.compile(r"/ai/run/(.+)$|/(?:models|deployments)/([^/]+/[^/]+)/predictions$")
 
 
 def route(provider: Provider, method: str, path: str, *, websocket: bool = False) -> Route:
@@ -202,7 +201,7 @@ def _free_route(path: str, model: str | None) -> Route:
 
 def _model_in(path: str) -> str | None:
     """Return the model of `/models/M:verb` (Google), `/model/M/verb` (Bedrock), `/deployments/M/…` (Azure) and the like."""
-    for pattern in (_GOOGLE_MODEL, _BEDROCK_MODEL, _SEGMENT_MODEL, _RUN_MODEL):
+    for pattern in (_GOOGLE_MODEL, _BEDROCK_MODEL, _RUN_MODEL, _SEGMENT_MODEL):
         if match := pattern.search(path):
             return unquote(match[match.lastindex or 1])
     return None

@@ -312,6 +312,16 @@ def test_a_batch_of_openrouter_brings_its_answers_once_it_has_ended(ask: Ask) ->
     assert (after.source, after.cost_nano, after.usage) == (Source.PROVIDER_PRICED, 2_000_000, Usage(input_tokens=10, output_tokens=5))
 
 
+@pytest.mark.parametrize(("places", "variant"), [(("us", "us"), "us"), (("global", "us"), None), ((None, None), None)])
+def test_a_batch_of_claude_has_the_mark_of_its_place(places: tuple[str | None, ...], variant: str | None) -> None:
+    reader = FORMATS["anthropic.batch_results"].reader(provider="anthropic", content_type=None)
+    for place in places:
+        usage = {"input_tokens": 1, "output_tokens": 2, "inference_geo": place}
+        reader.feed(json.dumps({"result": {"message": {"model": "claude-opus-4-6", "usage": usage}}}).encode() + b"\n")
+
+    assert reader.finish().variant == variant
+
+
 def test_a_file_of_results_of_xai_has_its_own_price() -> None:
     line = {"custom_id": "1", "response": {"status_code": 200, "body": _completion("a", cost_in_usd_ticks=150_000)}}
 

@@ -65,6 +65,7 @@ def provider(host: str) -> Provider:
         ("api.deepgram.com", "/v1/speak?model=aura-2-thalia-en", "deepgram.speak", Endpoint.AUDIO),
         ("api.replicate.com", "/v1/predictions", "replicate.predictions", Endpoint.OTHER),
         ("api.replicate.com", "/v1/models/meta/llama/predictions", "replicate.predictions", Endpoint.OTHER),
+        ("api.replicate.com", "/v1/deployments/acme/app/predictions", "replicate.predictions", Endpoint.OTHER),
         ("api.cohere.com", "/v1/chat", "cohere.chat", Endpoint.CHAT),
         ("api.cohere.com", "/v2/chat", "cohere.chat", Endpoint.CHAT),
         ("api.cohere.com", "/v2/embed", "cohere.embed", Endpoint.EMBEDDINGS),
@@ -221,3 +222,16 @@ def test_the_result_of_earlier_work_is_read_where_it_is_fetched(host: str, path:
 @pytest.mark.parametrize(("host", "path"), [("api.anthropic.com", "/v1/batches/b"), ("api.anthropic.com", "/v1/files/f/content")])
 def test_what_only_looks_like_a_result_is_free(host: str, path: str) -> None:
     assert route(provider(host), "GET", path).consumption is Consumption.FREE
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1/models/meta/llama-3/predictions", "meta/llama-3"),
+        ("/v1/deployments/acme/my-app/predictions", "acme/my-app"),
+        ("/v1/predictions", None),
+        ("/v1/predictions/p", None),
+    ],
+)
+def test_a_path_of_replicate_names_owner_and_model(path: str, model: str | None) -> None:
+    assert route(provider("api.replicate.com"), "POST", path).model == model
