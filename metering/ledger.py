@@ -195,7 +195,7 @@ class Ledger(LedgerReads):
 
     async def drain(self) -> None:
         """Wait until every settlement is durable. Raises StoreError when the store fails; what is not written stays queued."""
-        while self._in_flight or self._requests or self._releases or self._suspects:
+        while self._in_flight or self._requests or self._releases or self._suspects or self._top_ups or self._line.stirred:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._drains.append(waiter)
             self._flush()
@@ -239,7 +239,8 @@ class Ledger(LedgerReads):
         if self._in_flight is not None:
             return
         job = self._next_job()
-        if job is None:
+        if job is None:  # whoever asked has left
+            self._wake_drains(None)
             return
         self._in_flight = job
         try:

@@ -121,6 +121,23 @@ async def test_a_call_that_ended_before_its_top_up_is_written_holds_nothing_of_i
     assert await bench.spent_held() == (250, 0)
 
 
+async def test_a_drain_does_not_wait_for_what_nobody_wants_any_more(bench: Any) -> None:
+    call = await admitted(bench, 300)
+    bench.settle(call, 250)
+    await bench.ledger.drain()
+    running = await admitted(bench, 100)
+    top_up(bench, running, 200)
+    bench.settle(running, 50)
+    cancelled = asyncio.ensure_future(bench.ledger.admit(bench.intent(bench.hold(5))))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+
+    async with asyncio.timeout(10):
+        await bench.ledger.drain()
+
+    assert await bench.spent_held() == (300, 0)
+
+
 async def test_a_call_that_ends_while_its_top_up_is_written_gives_it_back(bench: Any) -> None:
     call = await admitted(bench, 300)
     answers = top_up(bench, call, 200)

@@ -15,9 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from metering.budgets import Budget
 from metering.call import Call, Caller, Consumption, Door, Ending, Endpoint, Reply
 from metering.charges import charge
-from metering.ledger import Denied, Granted, Hold, Intent, Ledger, Settlement
+from metering.ledger import Denied, Granted, Hold, Intent, Ledger, Settlement, TopUp
 from metering.reading import Reading, Source
 from metering.settings import BudgetSettings
+from metering.usage import Usage
 from storage.ids import uuid7
 from storage.sqlite import SqliteDatabase
 
@@ -32,10 +33,16 @@ class Accounts(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.at = START
         self.numbers = itertools.count()
-        self.budget = Budget(BudgetSettings(name="b", limit=f"{LIMIT} tokens", period="hour"))
-        self.soft = Budget(BudgetSettings(name="s", limit="0.0000001 USD", on_exceed="alert"))
-        self.open: dict[str, tuple[Call, tuple[Hold, ...]]] = {}
+        self.budget = Budget(BudgetSettings(name="b", limit=f"{LIMIT} tokens", period="month", wait="5m"))
+        self.soft = Budget(BudgetSettings(name="s", limit="0.0000001 USD", on_exceed="alert", period="hour"))
+        self.open: dict[str, tuple[Call, dict[str, int]]] = {}
+        """What each open call holds of each budget."""
+        self.waiting: dict[str, tuple[Intent, asyncio.Task[Granted | Denied]]] = {}
+        """The calls that wait, in the order they came."""
+        self.asked: set[str] = set()
+        """The running calls that wait for more."""
         self.charged = {"b": 0, "s": 0}
+        self.overshoot = {"b": 0, "s": 0}
         self.database = self.run(lambda: SqliteDatabase.open(Path(self.folder.name) / "model.db"))
         self.start_ledger()
 
@@ -45,6 +52,28 @@ class Accounts(RuleBasedStateMachine):
     def start_ledger(self) -> None:
         self.ledger = Ledger(self.database, instance="m", now=lambda: self.at, on_settled=lambda _: None, budgets=(self.budget, self.soft))
 
+    async def settle_down(self) -> None:
+        """Let the ledger do all that is due, and take in which of those who wait have their answer."""
+        for _ in range(5):
+            await self.ledger.drain()
+            await asyncio.sleep(0)
+        for call_id, (intent, task) in list(self.waiting.items()):
+            if not task.done():
+                continue
+            del self.waiting[call_id]
+            if not task.cancelled():
+                self.answered(intent, task.result())
+
+    def answered(self, intent: Intent, answer: Granted | Denied) -> None:
+        if isinstance(answer, Granted):
+            held = {hold.budget.id: amount for hold, amount in zip(intent.holds, answer.amounts, strict=True)}
+            assert all(hold.amount - hold.flex <= held[hold.budget.id] <= hold.amount for hold in intent.holds)
+            self.open[intent.call.id] = intent.call, held
+        elif answer.hopeless:
+            assert self.charged["b"] + answer.needed > LIMIT
+        else:
+            assert answer.state.spent + answer.state.held + answer.needed > LIMIT or self.waiting
+
     def call(self) -> Call:
         at = START + timedelta(milliseconds=next(self.numbers))
         return Call(
@@ -53,36 +82,96 @@ class Accounts(RuleBasedStateMachine):
             caller=Caller(), request_bytes=1,
         )  # fmt: skip
 
-    @rule(amounts=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 3)), min_size=1, max_size=6))
-    def admit_together(self, amounts: list[tuple[int, int]]) -> None:
-        intents = []
-        for amount, which in amounts:
-            holds = (Hold(self.budget, amount),) if which else ()
-            holds += (Hold(self.soft, amount, hard=False),) if which != 1 else ()
-            intents.append(Intent(call=self.call(), verdict="allow", holds=holds))
+    def intent(self, amount: int, which: int, flex: int) -> Intent:
+        flex = min(flex, amount)
+        holds = (Hold(self.budget, amount, flex=flex),) if which else ()
+        holds += (Hold(self.soft, amount, hard=False),) if which != 1 else ()
+        return Intent(call=self.call(), verdict="allow", holds=holds, quantum=flex)
+
+    @rule(amounts=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 3), st.integers(0, 300)), min_size=1, max_size=6))
+    def admit_together(self, amounts: list[tuple[int, int, int]]) -> None:
+        intents = [self.intent(*each) for each in amounts]
 
         async def admit() -> list[Granted | Denied]:
             return await asyncio.gather(*map(self.ledger.admit, intents))
 
         for intent, answer in zip(intents, self.run(admit), strict=True):
-            if isinstance(answer, Granted):
-                self.open[intent.call.id] = intent.call, intent.holds
-            else:
-                assert answer.state.spent + answer.state.held + answer.needed > LIMIT
+            self.answered(intent, answer)
 
-    @rule(count=st.integers(1, 4), cost=st.one_of(st.none(), st.integers(0, 700)), source=st.sampled_from(Source), repeat=st.booleans())
-    def settle_some(self, count: int, cost: int | None, source: Source, *, repeat: bool) -> None:
-        reading = Reading(source=source, cost_nano=cost)
+    @rule(amount=st.integers(1, 1_200), which=st.integers(1, 3), flex=st.integers(0, 300))
+    def admit_patiently(self, amount: int, which: int, flex: int) -> None:
+        intent = self.intent(amount, which, flex)
+
+        async def wait() -> None:
+            task = asyncio.ensure_future(self.ledger.admit(intent, patient=True))
+            self.waiting[intent.call.id] = intent, task
+            await asyncio.sleep(0)
+            await self.settle_down()
+
+        self.run(wait)
+
+    @rule(position=st.integers(0, 5), by_client=st.booleans())
+    def leave(self, position: int, *, by_client: bool) -> None:
+        async def go() -> None:
+            if position < len(self.waiting):
+                call_id = list(self.waiting)[position]
+                if by_client:
+                    self.ledger.leave(call_id)
+                    await asyncio.sleep(0)
+                    _intent, task = self.waiting.pop(call_id)
+                    assert isinstance(await task, Denied)
+                else:
+                    self.waiting[call_id][1].cancel()
+                    await asyncio.sleep(0)
+            await self.settle_down()
+
+        self.run(go)
+
+    @rule(position=st.integers(0, 5), amount=st.integers(1, 400), ends=st.booleans())
+    def top_up(self, position: int, amount: int, *, ends: bool) -> None:
+        """Ask for more for a running call, which may end before it is answered."""
+        running = [call_id for call_id, (_call, held) in self.open.items() if "b" in held and call_id not in self.asked]
+        if position >= len(running):
+            return
+        call, held = self.open[running[position]]
+        self.asked.add(call.id)
+
+        def on_answer(answer: Granted | Denied) -> None:
+            assert call.id in self.open, "of a call that has ended nothing is told"
+            if isinstance(answer, Granted):
+                held["b"] += answer.amounts[0]
+                assert answer.amounts[0] == -(-amount * answer.tokens // 100) <= amount
+                self.asked.discard(call.id)
+            elif answer.hopeless:
+                self.asked.discard(call.id)
+
+        async def ask() -> None:
+            self.ledger.top_up(TopUp(call.id, {"b": amount}, 100), on_answer)
+            if ends:
+                self.end(call.id, Reading(source=Source.PROVIDER_REPORTED, usage=Usage(input_tokens=3, output_tokens=4), cost_nano=7))
+            await self.settle_down()
+
+        self.run(ask)
+
+    def end(self, call_id: str, reading: Reading, *, repeat: bool = False) -> None:
+        call, held = self.open.pop(call_id)
+        self.asked.discard(call_id)
+        for budget_id, amount in held.items():
+            charged, _event = charge(self.budget if budget_id == "b" else self.soft, amount, reading)
+            self.charged[budget_id] += charged
+            self.overshoot[budget_id] += max(0, charged - amount)
         reply = Reply(ending=Ending.COMPLETED, status=200, first_byte_at=None, ended_at=self.at, response_bytes=0)
+        for _ in range(1 + repeat):
+            self.ledger.settle(Settlement(call, reply, reading))
+
+    @rule(count=st.integers(1, 4), cost=st.one_of(st.none(), st.integers(0, 300)), source=st.sampled_from(Source), repeat=st.booleans())
+    def settle_some(self, count: int, cost: int | None, source: Source, *, repeat: bool) -> None:
+        usage = Usage() if cost is None else Usage(input_tokens=cost // 2, output_tokens=cost - cost // 2)
 
         async def settle() -> None:
             for call_id in list(self.open)[:count]:
-                call, holds = self.open.pop(call_id)
-                for hold in holds:
-                    self.charged[hold.budget.id] += charge(hold.budget, hold.amount, reading)[0]
-                for _ in range(1 + repeat):
-                    self.ledger.settle(Settlement(call, reply, reading))
-            await self.ledger.drain()
+                self.end(call_id, Reading(source=source, usage=usage, cost_nano=cost), repeat=repeat)
+            await self.settle_down()
 
         self.run(settle)
 
@@ -92,12 +181,20 @@ class Accounts(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
+        async def end() -> None:
+            for _intent, task in self.waiting.values():
+                task.cancel()
+            await asyncio.gather(*(task for _intent, task in self.waiting.values()), return_exceptions=True)
+            self.waiting.clear()
+
+        self.run(end)
         self.start_ledger()
         assert self.run(self.ledger.recover) == len(self.open)
-        for _call, holds in self.open.values():
-            for hold in holds:
-                self.charged[hold.budget.id] += hold.amount
+        for _call, held in self.open.values():
+            for budget_id, amount in held.items():
+                self.charged[budget_id] += amount
         self.open.clear()
+        self.asked.clear()
 
     @rule(minutes=st.integers(-90, 90))
     def clock_jumps(self, minutes: int) -> None:
@@ -106,29 +203,42 @@ class Accounts(RuleBasedStateMachine):
     @invariant()
     def the_sums_hold(self) -> None:
         held = {"b": 0, "s": 0}
-        for _call, holds in self.open.values():
-            for hold in holds:
-                held[hold.budget.id] += hold.amount
+        for _call, amounts in self.open.values():
+            for budget_id, amount in amounts.items():
+                held[budget_id] += amount
 
         async def look() -> list[Any]:
             return [
-                await self.database.read("SELECT budget_id, SUM(spent), SUM(held) FROM budget_periods GROUP BY 1"),
+                await self.database.read("SELECT budget_id, SUM(spent), SUM(held), SUM(overshoot) FROM budget_periods GROUP BY 1"),
                 await self.database.read("SELECT count(*) FROM budget_periods WHERE spent < 0 OR held < 0"),
-                await self.database.read("SELECT count(*) FROM budget_history WHERE event = 'hold' AND spent + held > \"limit\""),
+                await self.database.read(
+                    "SELECT count(*) FROM budget_history WHERE event IN ('hold', 'topup') AND spent + held > \"limit\""
+                ),
                 await self.database.read("SELECT count(*) FROM calls WHERE state = 'intent'"),
             ]
 
         sums, negative, overdrawn, open_rows = self.run(look)
-        for budget_id, spent, still_held in sums:
-            assert (spent, still_held) == (self.charged[budget_id], held[budget_id])
+        for budget_id, *found in sums:
+            assert found == [self.charged[budget_id], held[budget_id], self.overshoot[budget_id]]
         assert negative == overdrawn == [(0,)]
         assert open_rows == [(len(self.open),)]
 
+    @invariant()
+    def nobody_waits_in_vain(self) -> None:
+        """Who is first in the line does not fit, unless a running call that needs more comes before it."""
+        held = sum(amounts.get("b", 0) for _call, amounts in self.open.values())
+        first = next(iter(self.waiting.values()), None)
+        if first is not None and not self.asked:
+            needed = next(hold.amount for hold in first[0].holds if hold.budget is self.budget)
+            assert self.charged["b"] + held + needed > LIMIT
+            assert held, "nothing could come back, so it should have been denied"
+
     def teardown(self) -> None:
+        self.crash()
         self.run(self.database.close)
         self.runner.close()
         self.folder.cleanup()
 
 
-Accounts.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+Accounts.TestCase.settings = settings(max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 TestAccounts = Accounts.TestCase
