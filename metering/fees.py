@@ -40,10 +40,11 @@ _HALF_IN_BATCHES = frozenset({"openai", "azure.ai.openai", "anthropic", "gcp.gem
 
 
 def in_batch(row: Row, plain: Row, *, provider: str) -> Row:
-    """Return the row for work in a batch; where the table has none of its own (`row` is as the `plain` one), half the price."""
+    """Return the row for work in a batch; where the table has none of its own (`row` is as the `plain` one), half the price of tokens."""
     if provider not in _HALF_IN_BATCHES or any(plain.get(name) != rate for name, rate in row.items() if not name.startswith("_")):
         return row
-    return scaled(row, Decimal("0.5"))
+    fees = {name: row[name] for name in (_SEARCHES, _REQUESTS) if name in row}
+    return {**scaled(row, Decimal("0.5")), **fees}
 
 
 def with_fees(row: Row, *, provider: str, model: str, service_tier: str | None) -> Row:

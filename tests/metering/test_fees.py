@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from metering.fees import in_batch
 from metering.prices import PriceBook
 from metering.settings import PricingSettings
 from metering.units import NANO
@@ -40,6 +41,13 @@ def test_openrouter_costs_what_the_maker_takes(now: datetime) -> None:
 
     assert cost(now, "openrouter", "openai/text-embedding-3-small", usage) == cost(now, "openai", "text-embedding-3-small", usage)
     assert cost(now, "openrouter", "anybody/anything:free", usage) == 0
+
+
+def test_searches_cost_the_same_in_a_batch() -> None:
+    row = {"input_mtok": Decimal(4), "web_searches_kcount": Decimal(10)}
+
+    assert in_batch(row, row, provider="groq") == {"input_mtok": Decimal(2), "web_searches_kcount": Decimal(10)}
+    assert in_batch(row, {**row, "input_mtok": Decimal(8)}, provider="groq") == row
 
 
 @pytest.mark.parametrize(
