@@ -15,6 +15,7 @@ class AlertKind(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
     RATE_LIMIT_HIT = "rate_limit_hit"
     POLICY_VIOLATION = "policy_violation"
+    ONCHAIN_DENIED = "onchain_denied"
     USER_LOCKED_OUT = "user_locked_out"
     CLIENT_CERT_REVOKED = "client_cert_revoked"
     UNPRICED_MODEL = "unpriced_model"
@@ -111,6 +112,7 @@ class Refusal(StrEnum):
     UNREADABLE = "unreadable"  # 400: the request has no single meaning
     TOO_LARGE = "too_large"  # 413
     UNSUPPORTED_ENCODING = "unsupported_encoding"  # 415
+    ONCHAIN = "onchain"  # 200, with an error of JSON-RPC
     DEGRADED = "degraded"  # 503: the gateway cannot keep its promises now
 
 

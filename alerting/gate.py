@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from alerting import parts
 from alerting.baseline import Baselines
@@ -40,6 +40,15 @@ from metering.tokens import TokenCounter
 from storage.database import StoreError, Work
 
 type Clock = Callable[[], datetime]
+
+
+class Onchain(Protocol):
+    """Judges transactions for a blockchain; the module that does is imported only where the config asks for it."""
+
+    async def check(self, call: Call, *, at: datetime, enforce: bool) -> Sequence[Finding]:
+        """Return what is against the call; where that does not refuse it, its transactions count as sent."""
+        ...
+
 
 _AT_A_STRETCH = 64
 
@@ -82,6 +91,7 @@ class Gate:
         upstream_limits: UpstreamLimits | None = None,
         people: People | None = None,
         tools: ToolWatch | None = None,
+        onchain: Onchain | None = None,
     ) -> None:
         self._enforces = mode == "enforce"
         self._policing = Policing(rules, rule_counts)
@@ -97,6 +107,7 @@ class Gate:
         self._now = now
         self._learner = learner
         self._people = people
+        self._onchain = onchain
         self._watch = Watch(
             book=book,
             now=now,
@@ -137,6 +148,10 @@ class Gate:
                 return await self._refuse(trial)
         if call.parts:
             await self._inside(trial)
+            if trial.refused:
+                return await self._refuse(trial)
+        if self._onchain is not None and call.rpc is not None:
+            await self._transactions(self._onchain, trial)
             if trial.refused:
                 return await self._refuse(trial)
         return await self._reserve(trial)
@@ -197,6 +212,16 @@ class Gate:
             await trial.size.count()
         found = self._rates.take(trial.call, input_tokens=trial.size.best, enforce=self._enforces)
         trial.hear_all(found, Refusal.RATE_LIMIT)
+
+    async def _transactions(self, onchain: Onchain, trial: Trial) -> None:
+        """Judge what the call would send to a blockchain, after all else: what is let through counts as sent."""
+        passed = False
+        try:
+            trial.hear_all(await onchain.check(trial.call, at=trial.at, enforce=self._enforces), Refusal.ONCHAIN)
+            passed = trial.refused is None
+        finally:
+            if not passed:
+                self._rates.give_back(trial.call.id)
 
     async def _reserve(self, trial: Trial) -> Verdict:
         """Write the intent and hold the budgets."""

@@ -109,6 +109,14 @@ _ROWS = (
         entries_label="client_cert_revoked",
     ),
     Kind(
+        kind=AlertKind.ONCHAIN_DENIED,
+        severity=Severity.HIGH,
+        ends=Ends.QUIET,
+        org_type="policy_violation",
+        local_type="onchain_denied",
+        entries_label="onchain_denied",
+    ),
+    Kind(
         kind=AlertKind.UNPRICED_MODEL,
         severity=Severity.MEDIUM,
         ends=Ends.QUIET,
@@ -180,7 +188,7 @@ LOCAL_TYPES = (
 """The ten types of the local feed; each has a toggle, whether or not a kind of this version raises it."""
 
 DENIED_SEVERITIES = (Severity.HIGH, Severity.CRITICAL)
-_LOCALLY_CRITICAL = frozenset({AlertKind.PROMPT_DRIFT, AlertKind.BUDGET_EXCEEDED})
+_LOCALLY_CRITICAL = frozenset({AlertKind.PROMPT_DRIFT, AlertKind.BUDGET_EXCEEDED, AlertKind.ONCHAIN_DENIED})
 
 
 def local_type(kind: AlertKind, *, severity: Severity, taken: Taken) -> str | None:

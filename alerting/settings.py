@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from alerting.finding import Action
+from alerting.onchain_settings import OnchainSettings
 from metering.settings import Scope, Section, TimeZone
 from metering.units import Span
 
@@ -88,6 +89,7 @@ class DetectorSettings(Section):
     tool_drift: ToolDriftSettings = ToolDriftSettings()
     prompt_size: PromptSizeSettings = PromptSizeSettings()
     rate_limits: tuple[RateLimitSettings, ...] = ()
+    onchain: OnchainSettings = OnchainSettings()
     lockout: LockoutSettings = LockoutSettings()
     last_day: LastDaySettings = LastDaySettings()
 

@@ -26,6 +26,7 @@ STATUS = {
     Refusal.TOO_LARGE: 413,
     Refusal.UNSUPPORTED_ENCODING: 415,
     Refusal.DEGRADED: 503,
+    Refusal.ONCHAIN: 200,
 }
 """The status that a refused call is answered with and recorded under."""
 

@@ -118,6 +118,24 @@ class Part:
     max_output_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One JSON-RPC request; an answer to a server's own request has the method ''."""
+
+    method: str
+    params: object
+    id: object
+
+
+@dataclass(frozen=True, slots=True)
+class RpcBody:
+    """The JSON-RPC requests of a call, and the chain of the node that it goes to, where the config knows it."""
+
+    requests: tuple[Rpc, ...]
+    batch: bool
+    chain_id: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request to a provider, read once at the edge; everything after trusts it."""
@@ -151,6 +169,8 @@ class Call:
     """What else a price by the piece goes by, lower-case: the size and quality of a picture, the size of a film."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     """Only `user-agent`, lower-case; credentials are gone before a Call is built."""
+    rpc: RpcBody | None = field(default=None, repr=False)
+    """What a node of a blockchain, or a tool, is asked; held in memory only."""
     parts: tuple[Part, ...] = field(default=(), repr=False)
     """What else is asked for; rules judge each as if it were a call of its own."""
 

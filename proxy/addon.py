@@ -305,9 +305,7 @@ class TollwatchAddon:
         passage.live = live = LiveCall(call=call, connection_id=flow.client_conn.id)
         verdict = await self._calls.judge(live, rejected=self._peers.unwelcome(passage.peer, call.host) or meaning.rejected)
         if verdict.blocked:
-            kind = verdict.refusal or Refusal.POLICY
-            problem = refusal.problem_of(kind, verdict.message, call_id=call.id, rule_id=verdict.rule_id, retry_after=verdict.retry_after)
-            flows.respond(flow, refusal.answer(passage.dialect, problem))
+            flows.respond(flow, refusal.answer(passage.dialect, refusal.refused(call, verdict)))
         elif over:
             self._refuse_unread(flow, passage, live, meaning)
         elif call.host == PROBE_HOST:

@@ -1,7 +1,7 @@
 """The base-URL door: `/<prefix>/…` leads to a provider, for programs of this machine and for no web page."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -9,6 +9,7 @@ from metering.providers.catalog import PROVIDERS
 from metering.providers.provider import Dialect
 from metering.providers.targets import Target, target
 from proxy import refusal
+from proxy.chain_hosts import ChainHosts
 from proxy.refusal import Answer, Problem
 
 _EMPTY = Answer(status=200, headers=((b"content-length", b"0"),), body=b"")
@@ -46,8 +47,9 @@ def _signs_host(path: str, headers: Mapping[bytes, bytes]) -> bool:
 class BaseUrlDoor:
     """Guards and routes."""
 
-    def __init__(self, *, upstreams: Mapping[str, str], hosts: tuple[str, ...]) -> None:
+    def __init__(self, *, upstreams: Mapping[str, str], hosts: tuple[str, ...], chains: ChainHosts) -> None:
         self._upstreams = dict(upstreams)
+        self._chains = chains
         self._hosts = frozenset(host.lower() for host in hosts)
         self.prefixes = tuple(sorted({provider.prefix for provider in PROVIDERS if provider.prefix} | set(upstreams)))
         self._target = lru_cache(maxsize=1024)(self._find)
@@ -81,6 +83,8 @@ class BaseUrlDoor:
         url = urlsplit(found.upstream)
         host, scheme = url.hostname or "", url.scheme
         port = url.port or _DEFAULT_PORTS.get(scheme, 443)
+        if node := self._chains.provider(host):
+            found = replace(found, provider=node)
         return Destination(
             target=found, scheme=scheme, host=host, port=port, authority=url.netloc.rpartition("@")[2], path=url.path + found.path
         )

@@ -43,7 +43,7 @@ EMPTY: Final = Content()
 
 def read(raw: RawRequest, found: Route, *, cap: int) -> Content | Rejected:
     """Return what the body of a metered request says."""
-    data = _plain(raw, cap=cap)
+    data = plain(raw, cap=cap)
     if isinstance(data, Rejected):
         return data
     content_type = raw.headers.get(b"content-type", b"").decode("latin-1")
@@ -69,7 +69,7 @@ def read_unread(raw: RawRequest, found: Route, *, cap: int) -> Content | Rejecte
     """Return what the body of any other request says of a model; refused is what may name one in a way that cannot be told."""
     if not raw.body:
         return EMPTY
-    data = _plain(raw, cap=cap)
+    data = plain(raw, cap=cap)
     if isinstance(data, Rejected):
         return data
     try:
@@ -162,8 +162,8 @@ def _check_charset(content_type: str, data: bytes) -> None:
         raise ValueError(f"its Content-Type says charset {name[:40]!a}; send JSON in UTF-8")
 
 
-def _plain(raw: RawRequest, *, cap: int) -> bytes | Rejected:
-    """Return the body without its content coding."""
+def plain(raw: RawRequest, *, cap: int) -> bytes | Rejected:
+    """Return a body without its content coding."""
     field = raw.headers.get(b"content-encoding")
     if field is None:
         return raw.body

@@ -195,6 +195,7 @@ def call_of(raw: RawRequest, meaning: Canonical, *, identity: Identity, at: date
         choices=facts.choices if facts else 1,
         tools=facts.tools if facts else (),
         service_tier=facts.service_tier if facts else None,
+        rpc=facts.rpc if facts else None,
         models=facts.models if facts else (),
         asked=facts.asked if facts else NO_USAGE,
         variant=facts.variant if facts else None,

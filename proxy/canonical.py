@@ -12,9 +12,9 @@ from metering.call import Consumption, Endpoint, Part
 from metering.providers import FORMS, QUERIED, SOUNDS
 from metering.providers.catalog import Provider
 from metering.providers.conversations import model_of_query
-from metering.providers.routes import WEBSOCKET, Route, route
+from metering.providers.routes import JSON_RPC, WEBSOCKET, Route, route
 from metering.providers.wire import RequestFacts
-from proxy import bodies, model_names
+from proxy import bodies, json_rpc, model_names
 from proxy.bodies import Content
 from proxy.hosts import same_host
 from proxy.raw import RawRequest
@@ -90,6 +90,8 @@ def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
         return Canonical(route=found, facts=None, rejected=rejected, websocket=websocket)
     if found.wire_format == WEBSOCKET:
         return _upgrade(found, raw.path)
+    if found.wire_format == JSON_RPC:
+        return _rpc(raw, found, websocket=websocket, cap=cap)
     metered = found.consumption is Consumption.METERED and found.wire_format is not None and not websocket
     if metered and found.wire_format in QUERIED:
         content = _queried(raw, found, cap=cap)
@@ -154,6 +156,14 @@ def _queried(raw: RawRequest, found: Route, *, cap: int) -> Content | Rejected:
     if isinstance(content, Rejected) or content.facts is None or not asked:
         return content
     return Content(replace(content.facts, model=asked[0].model), (*content.parts, *asked[1:]))
+
+
+def _rpc(raw: RawRequest, found: Route, *, websocket: bool, cap: int) -> Canonical:
+    """Return the meaning of a request to a node or a tool."""
+    facts = json_rpc.meaning(raw, websocket=websocket, cap=cap)
+    if isinstance(facts, Rejected):
+        return Canonical(route=found, facts=None, rejected=facts, websocket=websocket)
+    return Canonical(route=found, facts=facts)
 
 
 def _upgrade(found: Route, path: str) -> Canonical:

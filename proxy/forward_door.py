@@ -14,6 +14,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from metering.providers.catalog import provider_of_host
 from metering.providers.provider import Dialect, Provider
 from proxy import identity, refusal
+from proxy.chain_hosts import ChainHosts
 from proxy.flows import respond
 from proxy.hosts import same_host
 from proxy.refusal import Problem
@@ -36,7 +37,8 @@ class ForwardDoor:
     """Decides what a connection through the forward door is."""
 
     def __init__(self, settings: ProxySettings, targets: Targets) -> None:
-        self._intercept_hosts = settings.intercept_hosts
+        self._chains = ChainHosts(settings.chain_hosts)
+        self._intercept_hosts = settings.decrypted_hosts
         self._refuses_unknown = settings.unknown_hosts == "refuse"
         self._resolves_itself = settings.upstream_proxy is None
         self._targets = targets
@@ -45,7 +47,8 @@ class ForwardDoor:
 
     def provider(self, host: str) -> Provider | None:
         """Return whose host this is, or None for a foreign one."""
-        return provider_of_host(host if host.isascii() else same_host(host), self._intercept_hosts)
+        name = host if host.isascii() else same_host(host)
+        return self._chains.provider(name) or provider_of_host(name, self._intercept_hosts)
 
     def connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Open a tunnel, or answer 403."""

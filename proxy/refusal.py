@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from alerting.finding import Refusal
+from alerting.finding import Refusal, Verdict
+from metering.call import Call, RpcBody
 from metering.providers.provider import Dialect
 
 CALL_HEADER = b"x-tollwatch-call"
@@ -27,6 +28,7 @@ STATUSES = {
     Refusal.TOO_LARGE: 413,
     Refusal.UNSUPPORTED_ENCODING: 415,
     Refusal.DEGRADED: 503,
+    Refusal.ONCHAIN: 200,
 }
 
 
@@ -41,6 +43,8 @@ class Problem:
     rule_id: str | None = None
     retry_after: timedelta | None = None
     may_retry: bool = False
+    rpc: RpcBody | None = None
+    """What was asked, where that is JSON-RPC: its answers name the ids of the requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,12 @@ class Answer:
 
 
 def problem_of(
-    refusal: Refusal, message: str, *, call_id: str | None, rule_id: str | None = None, retry_after: timedelta | None = None
+    refusal: Refusal,
+    message: str,
+    *,
+    call_id: str | None,
+    rule_id: str | None = None,
+    retry_after: timedelta | None = None,
 ) -> Problem:
     """Return the problem that a refusal is."""
     return Problem(
@@ -64,6 +73,20 @@ def problem_of(
         rule_id=rule_id,
         retry_after=retry_after,
         may_retry=refusal is Refusal.RATE_LIMIT,
+    )
+
+
+def refused(call: Call, verdict: Verdict) -> Problem:
+    """Return the problem of a call that the gate refused."""
+    return Problem(
+        status=STATUSES[kind := verdict.refusal or Refusal.POLICY],
+        code=f"tollwatch_{kind.value}",
+        message=verdict.message,
+        call_id=call.id,
+        rule_id=verdict.rule_id,
+        retry_after=verdict.retry_after,
+        may_retry=kind is Refusal.RATE_LIMIT,
+        rpc=call.rpc,
     )
 
 
@@ -120,6 +143,14 @@ _AMAZON = {
     502: "ServiceUnavailableException",
     503: "ServiceUnavailableException",
 }
+_RPC_CODES = {
+    "tollwatch_onchain": -32003,
+    "tollwatch_rate_limit": -32005,
+    "tollwatch_unreadable": -32600,
+    "tollwatch_too_large": -32600,
+}
+"""EIP-1474: transaction rejected, limit exceeded; JSON-RPC 2.0: invalid request."""
+_RPC_OTHER = -32000
 
 
 def _ours(problem: Problem) -> dict[str, str]:
@@ -179,6 +210,15 @@ def _plain(problem: Problem) -> dict[str, object]:
     return {"error": problem.code, "message": problem.message, "tollwatch": _ours(problem)}
 
 
+def _json_rpc(problem: Problem) -> object:
+    """Return the error of a request, or of each in a batch. Clients find theirs by its id; only a 200 makes them read it."""
+    error = {"code": _RPC_CODES.get(problem.code, _RPC_OTHER), "message": problem.message, "data": _ours(problem)}
+    if problem.rpc is None:
+        return {"jsonrpc": "2.0", "id": None, "error": error}
+    answers = [{"jsonrpc": "2.0", "id": request.id, "error": error} for request in problem.rpc.requests]
+    return answers if problem.rpc.batch else answers[0]
+
+
 _SHAPES: dict[Dialect, Callable[[Problem], object]] = {
     Dialect.OPENAI: _openai,
     Dialect.ANTHROPIC: _anthropic,
@@ -189,4 +229,5 @@ _SHAPES: dict[Dialect, Callable[[Problem], object]] = {
     Dialect.MISTRAL: _mistral,
     Dialect.OLLAMA: _ollama,
     Dialect.PLAIN: _plain,
+    Dialect.JSON_RPC: _json_rpc,
 }

@@ -28,6 +28,7 @@ from proxy.ask_for_usage import UsageAsking
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls
 from proxy.canary import CanaryFailed, probe_canary
+from proxy.chain_hosts import ChainHosts
 from proxy.cutting import Cut, Cutting
 from proxy.dialing import Dialing
 from proxy.flows import LiveCall
@@ -86,14 +87,14 @@ class ProxyServer:
         gate.on_cut = self._cutting.cut
         self._events: set[asyncio.Task[None]] = set()
         self._dialing = Dialing(
-            resolve=settings.resolve, intercept_hosts=settings.intercept_hosts, upstream_proxy=settings.upstream_proxy, targets=targets
+            resolve=settings.resolve, intercept_hosts=settings.decrypted_hosts, upstream_proxy=settings.upstream_proxy, targets=targets
         )
         self.addon = TollwatchAddon(
             settings=settings,
             identity=who,
             calls=self.calls,
             forward=ForwardDoor(settings, targets),
-            base_url=BaseUrlDoor(upstreams=settings.upstreams, hosts=()),
+            base_url=BaseUrlDoor(upstreams=settings.upstreams, hosts=(), chains=ChainHosts(settings.chain_hosts)),
             dialing=self._dialing,
             usage=UsageAsking(metering or MeteringSettings()),
             ends=self._cutting,

@@ -29,6 +29,8 @@ class ProxySettings(Section):
     """host → address:port, like `curl --resolve` (private endpoints, tests). `*` answers for every provider host."""
     intercept_hosts: tuple[str, ...] = ()
     """Globs, beyond the built-in provider hosts."""
+    chain_hosts: Mapping[str, int | None] = {}
+    """Globs of hosts that speak JSON-RPC (nodes of a blockchain, MCP servers) → the chain id of the node; decrypted too."""
     unknown_hosts: Literal["tunnel", "refuse"] = "tunnel"
     unknown_formats: Literal["pass", "refuse"] = "pass"
     on_error: Literal["closed", "open"] = "closed"
@@ -38,6 +40,11 @@ class ProxySettings(Section):
     upstream_ca: Path | None = None
     """An extra CA file for upstream TLS."""
     body_limits: BodyLimits = BodyLimits()
+
+    @property
+    def decrypted_hosts(self) -> tuple[str, ...]:
+        """All globs beyond the built-in provider hosts."""
+        return (*self.intercept_hosts, *self.chain_hosts)
 
 
 SOURCES = ("proxy_auth", "header", "key_fingerprints", "client_certificate", "os_user", "process")

@@ -319,4 +319,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE calls ADD COLUMN input_tokens_bound BIGINT",
         "ALTER TABLE calls ADD COLUMN hold_tokens BIGINT NOT NULL DEFAULT 0",
     ),
+    (
+        # The transactions for a blockchain that each on-chain rule let through, as long as they count. `value` is wei: more than 64 bits.
+        """CREATE TABLE onchain_sent (
+            rule_id TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            at BIGINT NOT NULL,
+            value TEXT NOT NULL,
+            PRIMARY KEY (rule_id, digest)
+        )""",
+    ),
 )

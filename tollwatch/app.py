@@ -178,7 +178,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         judge.gate.orphaned(recovered)
 
         # The doors.
-        authority = CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.intercept_hosts)
+        authority = CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.decrypted_hosts)
         if authority.renewed:
             _log.warning("ca_renewed", reason=authority.renewed, remedy="start programs that run through the gateway again")
         keyed = KeyedHash(installation.key)

@@ -11,8 +11,9 @@ from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Refusal, Verdict
-from alerting.gate import Detectors, Gate
+from alerting.gate import Detectors, Gate, Onchain
 from alerting.lockout import Lockouts
+from alerting.onchain_settings import OnchainSettings
 from alerting.people import People
 from alerting.policy import Policy
 from alerting.rule_counts import RuleCounts
@@ -78,6 +79,7 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
         learner=parts.learner,
         gap_share=config.metering.gap_share,
         upstream_limits=parts.upstream_limits,
+        onchain=_onchain(config.detectors.onchain, parts.database),
         people=_people(config, parts),
         tools=_tools(config, parts),
     )
@@ -98,6 +100,14 @@ def _people(config: Config, parts: Parts) -> People | None:
         last_day=config.detectors.last_day,
         revoked=parts.revoked,
     )
+
+
+def _onchain(settings: OnchainSettings, database: Database) -> Onchain | None:
+    if not settings.enabled:
+        return None
+    from alerting.onchain.detector import Onchain  # noqa: PLC0415 - only who asks for it loads it
+
+    return Onchain(settings, database)
 
 
 class Judge:

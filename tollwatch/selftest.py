@@ -16,6 +16,7 @@ from proxy import canonical
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import call_of, too_large
 from proxy.canonical import Canonical
+from proxy.chain_hosts import ChainHosts
 from proxy.forward_door import authority_host
 from proxy.identity import Identity
 from proxy.raw import RawRequest, headers_of
@@ -70,7 +71,8 @@ class _Bench:
         self._proxy = config.proxy
         self._rules = _Rules([*in_force.rules, *FORBIDDEN])
         self._identity = Identity(config.identity, users=config.users, services=config.services, key_hasher=lambda _key: "selftest")
-        self._door = BaseUrlDoor(upstreams=config.proxy.upstreams, hosts=())
+        self._chains = ChainHosts(config.proxy.chain_hosts)
+        self._door = BaseUrlDoor(upstreams=config.proxy.upstreams, hosts=(), chains=self._chains)
 
     async def judge(self, trick: Trick) -> Outcome:
         """Say what a gateway would do with a trick."""
@@ -97,7 +99,7 @@ class _Bench:
         headers, repeated = headers_of(tuple((name.lower().encode(), value.encode("utf-8")) for name, value in fields))
         host, path = trick.connect, trick.path
         names: tuple[str, ...] = (trick.connect, trick.sni, authority_host(trick.authority.encode()))
-        provider = provider_of_host(host, self._proxy.intercept_hosts)
+        provider = self._chains.provider(host) or provider_of_host(host, self._proxy.decrypted_hosts)
         if trick.door == Door.BASE_URL:
             found = self._door.answer(trick.method, path, headers)
             if isinstance(found, Answer):

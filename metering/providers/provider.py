@@ -18,6 +18,7 @@ class Dialect(StrEnum):
     MISTRAL = "mistral"
     OLLAMA = "ollama"
     PLAIN = "plain"
+    JSON_RPC = "json_rpc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class Provider:
     roots: tuple[str, ...] = ()
     ai_paths: tuple[str, ...] = ()
     usage_option: bool = False
+    chain_id: int | None = None
+    """Which chain a node serves; only with the JSON-RPC dialect."""
 
 
 def host_pattern(glob: str) -> re.Pattern[str]:

@@ -9,6 +9,8 @@ from metering.providers.provider import Dialect, Provider
 
 WEBSOCKET = "openai.websocket"
 """The wire format of an upgrade whose events are read: it costs nothing itself, and each response in it is a call of its own."""
+JSON_RPC = "json_rpc"
+"""The wire format of nodes and tools: free, and read for what it would send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +171,8 @@ def route(provider: Provider, method: str, path: str, *, websocket: bool = False
     """
     path = path.partition("?")[0].rstrip("/")
     model = _model_in(path)
-    if provider.ai_paths and not any(part in f"{path}/".lower() for part in provider.ai_paths):
-        return Route(operation="other", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.FREE)
+    if (elsewhere := _no_ai(provider, path)) is not None:
+        return elsewhere
     if websocket and provider.dialect is Dialect.OPENAI and path.endswith(("/realtime", "/responses")):
         return Route(operation="realtime", endpoint=Endpoint.OTHER, wire_format=WEBSOCKET, consumption=Consumption.FREE, model=model)
     if websocket or path.endswith("/realtime"):
@@ -186,6 +188,15 @@ def route(provider: Provider, method: str, path: str, *, websocket: bool = False
     if method.upper() != "POST":
         return _free_route(path, model)
     return Route(operation="other", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.UNREAD, model=model)
+
+
+def _no_ai(provider: Provider, path: str) -> Route | None:
+    """Return what a path is for that is none of an AI model's: those of nodes and tools, and of hosts that also serve other things."""
+    if provider.dialect is Dialect.JSON_RPC:
+        return Route(operation="json_rpc", endpoint=Endpoint.OTHER, wire_format=JSON_RPC, consumption=Consumption.FREE)
+    if provider.ai_paths and not any(part in f"{path}/".lower() for part in provider.ai_paths):
+        return Route(operation="other", endpoint=Endpoint.OTHER, wire_format=None, consumption=Consumption.FREE)
+    return None
 
 
 def _matching(rules: tuple[_Rule, ...], provider: Provider, path: str) -> _Rule | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from metering.call import Prompt
+from metering.call import Prompt, RpcBody
 from metering.reading import ReplyFacts
 from metering.usage import NO_USAGE, Usage
 
@@ -22,6 +22,8 @@ class RequestFacts:
     service_tier: str | None
     models: tuple[str, ...] = ()
     """The other models that it names."""
+    rpc: RpcBody | None = None
+    """What it asks, where it is JSON-RPC."""
     asked: Usage = NO_USAGE
     """What it fixes of what is charged by the piece."""
     variant: str | None = None

@@ -100,6 +100,7 @@ class Worlds:
         budgets: list[dict[str, Any]] | None = None,
         alerting: dict[str, Any] | None = None,
         unknown_formats: str = "pass",
+        onchain: Any = None,
     ) -> World:
         settings = DetectorSettings.model_validate(detectors or {"prompt_drift": {"enabled": False}})
         prices = PriceBook(PricingSettings(), now=self.clock())
@@ -132,6 +133,7 @@ class Worlds:
             baselines=baselines,
             unknown_formats=unknown_formats,  # type: ignore[arg-type]  # the same
             now=self.clock,
+            onchain=onchain,
         )
         world = World(gate, ledger, book, baselines, self.database, self.clock, prices, counts, tools)
         self.made.append(world)

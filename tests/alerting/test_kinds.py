@@ -80,7 +80,7 @@ def test_the_local_feed_knows_two_severities(kind: Any, severity: Any, taken: An
 def test_the_local_feed_shows_all_its_types_or_one() -> None:
     assert len(LOCAL_TYPES) == len(set(LOCAL_TYPES)) == 10
     assert [one.kind for one in local_selections("prompt_size")] == [AlertKind.PROMPT_SIZE]
-    assert len(local_selections()) == 6
+    assert len(local_selections()) == 7
 
 
 def test_a_fingerprint_is_the_same_for_the_same_values_and_no_others() -> None:

@@ -63,7 +63,7 @@ def rotate(arguments: Namespace) -> int:
     try:
         prepare_folder(config.data_dir)
         with GatewayLock(config.database_path):
-            made = CertificateAuthority.rotate(config.data_dir / CA_FOLDER, config.proxy.intercept_hosts)
+            made = CertificateAuthority.rotate(config.data_dir / CA_FOLDER, config.proxy.decrypted_hosts)
     except LockHeld as error:
         raise CommandError(f"A gateway (process {error.pid}) uses the CA: stop it, then run `tollwatch ca rotate` again") from error
     except (CaError, CaModesError, FirstStartError, ValueError) as error:
@@ -113,7 +113,7 @@ def uninstall(arguments: Namespace) -> int:
 def _authority(config: Config) -> CertificateAuthority:
     try:
         prepare_folder(config.data_dir)
-        return CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.intercept_hosts)
+        return CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.decrypted_hosts)
     except (CaError, CaModesError, FirstStartError, ValueError) as error:
         raise CommandError(str(error)) from error
 

@@ -26,7 +26,7 @@ def doctor(arguments: Namespace) -> int:
         findings.append(Finding(check="config", ok=False, detail=str(error), remedy="correct the file; config.example.yaml shows each key"))
     else:
         doors = frozenset(map(reachable, (config.proxy.listen, config.proxy.base_url_listen, config.api.listen)))
-        found = list(bypasses(Machine(environ=os.environ, folder=Path.cwd()), doors=doors, intercepted=config.proxy.intercept_hosts))
+        found = list(bypasses(Machine(environ=os.environ, folder=Path.cwd()), doors=doors, intercepted=config.proxy.decrypted_hosts))
         findings += examine(Subject(config=config, raw=raw), programs=tuple(dict.fromkeys(arguments.probe)))
     healthy = all(finding.ok for finding in findings)
     if arguments.json:

@@ -26,7 +26,7 @@ def init(arguments: Namespace) -> int:
     config = validate(raw)
     try:
         made = first_start(config.data_dir, org_id=config.organization.id)
-        authority = CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.intercept_hosts)
+        authority = CertificateAuthority.open_or_create(config.data_dir / CA_FOLDER, config.proxy.decrypted_hosts)
     except (FirstStartError, CaError, CaModesError, ValueError) as error:
         raise CommandError(str(error)) from error
     path = raw.path
