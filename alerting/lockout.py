@@ -14,7 +14,7 @@ from alerting.finding import Action, AlertKind, Finding, Occurrence, Subject, Ta
 from alerting.fingerprint import fingerprint
 from alerting.kinds import KINDS
 from metering.call import Caller
-from storage.database import Database, Sql, Work
+from storage.database import Database, Sql, Value, Work
 from storage.times import from_micros, to_micros
 
 type Clock = Callable[[], datetime]
@@ -35,7 +35,7 @@ WHERE lockouts.released_at IS NOT NULL
 _RELEASE = "UPDATE lockouts SET released_at = ?, released_by = ? WHERE field = ? AND name = ? AND released_at IS NULL RETURNING name"
 _AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
 _VIOLATIONS = """
-SELECT a.subject, d.detected_at FROM alerts a JOIN detections d ON d.alert_seq = a.seq
+SELECT a.subject, d.detected_at, d.call_id FROM alerts a JOIN detections d ON d.alert_seq = a.seq
 WHERE a.severity = 'critical' AND a.kind NOT IN ('user_locked_out', 'client_cert_revoked') AND a.last_seen_at > ?
   AND d.action = 'blocked' AND d.detected_at > ?
 ORDER BY d.detected_at
@@ -135,10 +135,12 @@ class Lockouts:
             Who(cast("Field", field), cast("str", name)): cast("int", at)
             for field, name, at in await self._database.read(_RELEASES, (since,))
         }
-        for subject, at in await self._database.read(_VIOLATIONS, (since, since)):
+        calls: set[Value] = set()
+        for subject, at, call_id in await self._database.read(_VIOLATIONS, (since, since)):
             known = json.loads(cast("str", subject))
             who = who_is(Caller(user=known.get("user"), key_id=known.get("key_id")))
-            if who is not None and cast("int", at) > released.get(who, 0):
+            if who is not None and call_id not in calls and cast("int", at) > released.get(who, 0):
+                calls.add(call_id)
                 self._struck.setdefault(who, deque()).append(from_micros(cast("int", at)))
 
     # --- violations ----------------------------------------------------------------------------------------------------

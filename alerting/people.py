@@ -12,12 +12,15 @@ from alerting.lockout import Lock, Lockouts, locked_out, who_is
 from alerting.settings import LastDaySettings, LockoutSettings
 from alerting.subjects import NOBODY, shown, subject_of
 from metering.call import Call
+from metering.providers.catalog import CANARY_HOST, PROBE_HOST
 from metering.settings import UserSettings
 from storage.database import Work
 
 type Found = tuple[Finding, Refusal]
 
 LAST_DAY_RULE = "tollwatch:last_day"
+_OWN_HOSTS = frozenset({CANARY_HOST, PROBE_HOST})
+"""The gateway's own questions, which never leave it: a refusal of their sender would hide the answer."""
 _NOTHING: tuple[Found, ...] = ()
 _NOT_COUNTED = frozenset({AlertKind.USER_LOCKED_OUT, AlertKind.CLIENT_CERT_REVOKED})
 _TOLD_FOR = timedelta(days=1)
@@ -61,7 +64,7 @@ class People:
             found = (*found, (locked_out(lock, subject=subject_of(call)), Refusal.LOCKED_OUT))
         if self._left and caller.user is not None and (left := self._left.get(caller.user)) and at >= left.end:
             found = (*found, (self._after_last_day(call, caller.user, left.day), Refusal.LAST_DAY))
-        return found
+        return found if found and call.host not in _OWN_HOSTS else _NOTHING
 
     def struck(self, call: Call, occurrences: Sequence[Occurrence], *, at: datetime) -> Lock | None:
         """Count the critical violations of a call that was, or in monitor mode would have been, refused; return the lock to put on."""

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from alerting.finding import AlertKind, Refusal
+from alerting.finding import AlertKind, Refusal, Severity, Subject, Taken
 from alerting.lockout import Lockouts, Who, read, who_is
 from alerting.people import People
 from alerting.settings import LastDaySettings, LockoutSettings
 from metering.call import Caller
+from metering.providers.catalog import PROBE_HOST
 from metering.settings import UserSettings
 from storage.database import StoreError
 from tests.alerting.conftest import NOON
@@ -177,6 +178,28 @@ async def test_locks_and_counted_violations_survive_a_restart(house: Any, a_call
 
     assert sorted(lock.who.name for lock in await read(world.database)) == ["ada", "eve"]
     assert again.of(Caller(user="eve")) is not None
+
+
+async def test_a_call_that_breaks_two_critical_rules_counts_once_after_a_restart_too(house: Any, an_occurrence: Any) -> None:
+    world, lockouts = house()
+    subject = Subject(user="ada")
+    for rule in ("one", "two"):
+        found = an_occurrence(
+            rule, kind=AlertKind.POLICY_VIOLATION, taken=Taken.BLOCKED, severity=Severity.CRITICAL, subject=subject, call_id="c"
+        )
+        await world.book.record([found])
+
+    await lockouts.load(within=timedelta(minutes=10))
+
+    assert not lockouts.strike(ADA, at=world.clock(), after=3, within=timedelta(minutes=10))
+    assert lockouts.strike(ADA, at=world.clock(), after=3, within=timedelta(minutes=10))
+
+
+async def test_the_gateways_own_calls_are_answered_whoever_sends_them(house: Any, a_call: Any) -> None:
+    world, lockouts = house()
+    await lockouts.lock(ADA, actor="cli:root", reason="test")
+
+    assert not (await world.gate.admit(a_call(caller={"user": "ada"}, host=PROBE_HOST))).blocked
 
 
 async def test_a_lock_that_cannot_be_written_is_none(house: Any, a_call: Any) -> None:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 import websockets
 
 from alerting.finding import Action
+from alerting.lockout import Lockouts, Who
+from alerting.people import People
 from alerting.rule_settings import Match, RuleSettings
 from alerting.settings import DetectorSettings
 from metering.settings import BudgetSettings
@@ -447,3 +450,21 @@ async def test_a_fault_of_the_gateway_sends_nothing_in_closed_mode(
     assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
     assert sockets.events == []
     assert house.counted("tollwatch_hook_failures_total", hook="websocket_message") == 1
+
+
+async def test_a_lock_holds_within_an_open_websocket(open_sockets: Any, sockets: SocketProvider) -> None:
+    house = await open_sockets()
+    book = house.gate._book  # noqa: SLF001  # the house is built without people
+    lockouts = Lockouts(book._database, book, now=lambda: datetime.now(UTC))  # noqa: SLF001  # the same
+    house.gate._people = People(lockouts)  # noqa: SLF001  # the same
+    async with socket(house, "/v1/responses") as opened:
+        await opened.send_json(CREATE)
+        await until(opened, "response.completed")
+        key_id = (await house.rows())[0].key_id
+
+        await lockouts.lock(Who("key_id", key_id), actor="cli:root", reason="leaked")
+        await opened.send_json(CREATE)
+        error = await until(opened, "error")
+
+    assert (error["status"], error["error"]["code"]) == (403, "tollwatch_locked_out")
+    assert len(sockets.events) == 1
