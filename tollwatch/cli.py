@@ -233,6 +233,7 @@ def _rules(rules: Group, add: Add) -> None:
     made = add(rules, "add", "rules:add", "store the rules of a YAML or JSON file; they are in force at once")
     made.add_argument("file", help="one rule, or `rules:` and a list; - reads standard input")
     made.add_argument("--replace", action="store_true", help="put them in the place of stored rules of the same ids")
+    add(rules, "health", "rules_health:health", "how each rule stands, and which rules get in each other's way", reads=True)
     tried = add(
         rules, "backtest", "rules_backtest:backtest", "say what a rule or a budget would have done to the calls of the ledger", reads=True
     )
