@@ -118,9 +118,15 @@ def _has(kind: SecretKind, text: bytes) -> bool:
 
 def _parts(prompt: Prompt) -> Iterator[tuple[str, bytes]]:
     """Return the texts of a prompt with their places, as people count them."""
-    for number, text in enumerate(prompt.system, 1):
-        yield f"the instructions (part {number} of {len(prompt.system)})", text.encode("utf-8", "replace")
-    for number, text in enumerate(prompt.texts, 1):
-        yield f"text {number} of {len(prompt.texts)}", text.encode("utf-8", "replace")
+    for number, text in enumerate(prompt.system):
+        message = _message(prompt.system_at, number)
+        yield f"{message} (instructions)" if message else "the instructions", text.encode("utf-8", "replace")
+    for number, text in enumerate(prompt.texts):
+        message = _message(prompt.texts_at, number)
+        yield message or f"text {number + 1} of {len(prompt.texts)}", text.encode("utf-8", "replace")
     if prompt.tools:
         yield "the definitions of tools", prompt.tools
+
+
+def _message(places: Sequence[int], number: int) -> str:
+    return f"message {places[number]}" if number < len(places) and places[number] else ""

@@ -101,6 +101,9 @@ class Prompt:
     server_tools: tuple[str, ...] = ()
     thinking: bool = False
     stored: bool = False
+    system_at: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    texts_at: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    """The message that each text of `system` and `texts` stands in, counted from 1; 0 for one beside the messages."""
 
     @property
     def chars(self) -> int:

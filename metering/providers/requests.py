@@ -153,6 +153,8 @@ class PromptBuilder:
     server_tools: tuple[str, ...] = ()
     thinking: bool = False
     stored: bool = False
+    system_at: list[int] = field(default_factory=list[int])
+    texts_at: list[int] = field(default_factory=list[int])
 
     def attach(self, medium: Medium) -> None:
         """Take a picture, sound, film or document."""
@@ -161,8 +163,9 @@ class PromptBuilder:
 
     def add(self, content: object, *, system: bool = False) -> None:
         """Take the text of a string, a content part, or a list of these; images, audio and documents are counted, not read."""
-        into = self.system if system else self.texts
+        into, at = (self.system, self.system_at) if system else (self.texts, self.texts_at)
         into.extend(self._texts(content, 0))
+        at.extend([self.messages] * (len(into) - len(at)))
 
     def _texts(self, content: object, depth: int) -> Iterator[str]:
         if depth > _DEEPEST:
@@ -217,4 +220,6 @@ class PromptBuilder:
             server_tools=self.server_tools,
             thinking=self.thinking,
             stored=self.stored,
+            system_at=tuple(self.system_at),
+            texts_at=tuple(self.texts_at),
         )

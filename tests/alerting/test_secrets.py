@@ -14,6 +14,7 @@ from alerting.rule_settings import RuleSettings
 from alerting.secret_kinds import KINDS
 from alerting.texts import IN_THREAD_FROM, Found, Scanner, known_kinds
 from metering.call import Prompt
+from metering.providers import FORMATS
 from tests.support.corpus import CORPUS, MISSING, exchanges
 
 SAMPLES = [json.loads(row) for row in (Path(__file__).parent / "secret_samples.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -72,12 +73,33 @@ def test_places_are_named_as_people_count_them() -> None:
     found = Scanner(kinds=known_kinds(("github*", "credit_card")), patterns=("(?i)HI",)).scan(prompt)
 
     assert found.secrets == (
-        Found("github_token", "the instructions (part 2 of 2)"),
+        Found("github_token", "the instructions"),
         Found("credit_card", "text 2 of 3"),
         Found("credit_card", "text 3 of 3"),
         Found("github_token", "the definitions of tools"),
     )
     assert found.patterns == {"(?i)HI": "text 1 of 3"}
+
+
+def test_a_place_is_the_message_as_the_request_counts_them() -> None:
+    body: dict[str, Any] = {
+        "messages": [
+            {"role": "system", "content": f"Use {TOKEN}."},
+            {"role": "user", "content": [{"type": "text", "text": "hi: "}, {"type": "text", "text": CARD}]},
+            {"role": "assistant", "content": "no"},
+            {"role": "user", "content": f"{CARD} owl"},
+        ]
+    }
+    scanner = Scanner(kinds=known_kinds(("any",)), patterns=("owl",))
+
+    found = scanner.scan(FORMATS["openai.chat"].read_request(body).prompt)
+
+    places = [(one.kind, one.place) for one in found.secrets]
+    assert places == [("github_token", "message 1 (instructions)"), ("credit_card", "message 2"), ("credit_card", "message 4")]
+    assert found.patterns == {"owl": "message 4"}
+    claude = {"system": TOKEN, "messages": body["messages"][1:], "max_tokens": 1}
+    first, second, *_ = scanner.scan(FORMATS["anthropic.messages"].read_request(claude).prompt).secrets
+    assert (first.place, second.place) == ("the instructions", "message 1")
 
 
 def test_text_that_is_no_unicode_is_looked_through_too() -> None:

@@ -69,7 +69,7 @@ def test_a_stored_rule_is_in_force_at_once_and_counted_and_kept_when_the_gateway
         assert added[::2] == (0, "rule SECRETS is in force\n")
         error = json.loads(refused.body)["error"]
         assert (refused.status, passed.status, error["code"]) == (403, 200, "tollwatch_policy")
-        assert "GitHub token in text 1 of 1" in error["message"]
+        assert "GitHub token in message 1." in error["message"]
 
         shell("rules", "disable", "SECRETS")
         assert call(gateway, f"it is {TOKEN}").status == 200
