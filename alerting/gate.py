@@ -136,7 +136,10 @@ class Gate:
 
     async def admit(self, call: Call) -> Verdict:
         """Decide on a call. Its intent, or its refusal with the alert, is durable when this returns. Raises StoreError."""
-        trial = self._trial(call)
+        return await self._judge(self._trial(call))
+
+    async def _judge(self, trial: Trial) -> Verdict:
+        call = trial.call
         if self._people is not None and (found := self._people.check(call, at=trial.at)):
             for finding, refusal in found:
                 trial.hear(finding, refusal)
@@ -160,7 +163,9 @@ class Gate:
         """Record a call that the proxy cannot let through (unreadable, too large …). In monitor mode it passes, and the finding says so."""
         trial = self._trial(call)
         trial.hear(_unfit(call, refusal, message), refusal)
-        return await (self._refuse(trial) if trial.refused else self._reserve(trial))
+        if trial.refused:
+            return await self._refuse(trial)
+        return await (self._judge(trial) if refusal is Refusal.CERTIFICATE else self._reserve(trial))  # what was read can be judged
 
     def leave(self, call_id: str) -> None:
         """Let a call wait no longer: its client is gone."""

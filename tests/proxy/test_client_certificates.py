@@ -19,6 +19,7 @@ from alerting.book import AlertBook
 from alerting.finding import AlertKind
 from alerting.lockout import Lockouts
 from alerting.people import People
+from alerting.rule_settings import RuleSettings
 from alerting.settings import AlertingSettings
 from proxy.client_authority import ClientAuthority, Field, Handed
 from proxy.client_certificates import ClientRegister
@@ -98,9 +99,9 @@ async def open_office(open_house: Any, tmp_path: Path) -> AsyncIterator[OpenOffi
     register = ClientRegister(database, now=clock)
     authority = ClientAuthority.open_or_create(tmp_path / "client-ca")
 
-    async def build(*, required: bool = False, mode: str = "enforce", identity: Any = BY_CERTIFICATE) -> Office:
+    async def build(*, required: bool = False, mode: str = "enforce", identity: Any = BY_CERTIFICATE, **more: Any) -> Office:
         certificates = ClientCertificates(authority, register, required=required, now=clock)
-        house = await open_house(mode=mode, certificates=certificates, identity=identity)
+        house = await open_house(mode=mode, certificates=certificates, identity=identity, **more)
         house.gate._people = People(Lockouts(database, book, now=clock), revoked=register.revoked)  # noqa: SLF001  # the house is built without
         folder = tmp_path / "clients"
         folder.mkdir(exist_ok=True)
@@ -187,6 +188,16 @@ async def test_in_monitor_mode_calls_pass_and_alerts_tell(open_office: OpenOffic
     alerts = await office.book.list()
     assert statuses == [200, 200]
     assert {(alert.kind, alert.action) for alert in alerts} == {("client_cert_revoked", "observed"), ("policy_violation", "observed")}
+
+
+async def test_in_monitor_mode_a_call_without_a_certificate_is_judged_by_everything_else_too(open_office: OpenOffice) -> None:
+    rule = RuleSettings.model_validate({"id": "R", "title": "None of these", "match": {"model": "gpt-4o-mini"}, "action": "block"})
+    office = await open_office(mode="monitor", required=True, rules=[rule])
+
+    await office.ask(office.with_certificate(None), door="base_url")
+
+    await office.book.drain()
+    assert {alert.subject.rule_id for alert in await office.book.list()} == {"tollwatch:certificate", "R"}
 
 
 @pytest.mark.parametrize("required", [True, False])
