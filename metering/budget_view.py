@@ -48,6 +48,8 @@ class BudgetView:
     period: Period
     spent: int
     held: int
+    overshoot: int
+    """What of the spent was taken beyond what was held for it."""
     forecast: Forecast | None
     """None: too little is known to make one."""
     resets: tuple[Reset, ...] = ()
@@ -91,6 +93,7 @@ class BudgetView:
             "period_end": _moment(self.period.ends_at),
             "spent": self._amount(self.spent),
             "held": self._amount(self.held),
+            "overshoot": self._amount(self.overshoot),
             "left": self._amount(self.left),
             "used": round(self.used, 6),
             "status": self.status,
@@ -131,7 +134,15 @@ async def _view(database: Database, state: BudgetState, now: datetime) -> Budget
     ahead = forecast(period=period, zone=budget.zone, now=now, spent=state.spent, limit=budget.limit.amount, charged=hours)
     rows = await database.read(_RESETS, (budget.id, to_micros(period.starts_at), to_micros(period.ends_at)))
     resets = tuple(Reset(from_micros(at), actor, _reset_amount(detail)) for at, actor, detail in cast("list[tuple[int, str, str]]", rows))
-    return BudgetView(budget=budget, period=period, spent=state.spent, held=state.held, forecast=ahead, resets=resets)
+    return BudgetView(
+        budget=budget,
+        period=period,
+        spent=state.spent,
+        held=state.held,
+        overshoot=state.overshoot,
+        forecast=ahead,
+        resets=resets,
+    )
 
 
 def _reset_amount(detail: str) -> int:

@@ -66,6 +66,8 @@ class BudgetState:
     period: Period
     spent: int
     held: int
+    overshoot: int = 0
+    """What of the spent was taken beyond holds; known only where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

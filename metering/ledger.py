@@ -1,7 +1,6 @@
 """The ledger: every call stands in it before it is sent, and once more when its outcome is known."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -10,17 +9,18 @@ from functools import partial
 from metering.budgets import Budget
 from metering.call import Call, Ending, Reply
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement, TopUp
-from metering.ledger_batch import Batch, OpenCall, Outcomes, Release, Request
+from metering.ledger_batch import OpenCall, Outcomes, Release, Request
 from metering.ledger_jobs import Job, Waiter, again
-from metering.ledger_line import Line, OnAnswer, Waiting
+from metering.ledger_line import Line, OnAnswer
 from metering.ledger_periods import Periods
+from metering.ledger_queue import Queue
 from metering.ledger_reads import LedgerReads
 from metering.ledger_rows import INSERT_REFUSED, LedgerRow, refused_values
 from metering.ledger_stats import LedgerStats
 from metering.ledger_work import batch_work
 from metering.reading import Reading, Source
 from metering.recovery import recovery_work
-from metering.rollups import ADD_LATE, hour_of
+from metering.rollups import ADD_LATE
 from metering.spend import SpendRow
 from metering.spread import Spread, Spreads
 from storage.database import ConstraintError, Database, Done, Failed, Outcome, Sql, StoreError, Work
@@ -45,13 +45,8 @@ __all__ = [
 
 type Clock = Callable[[], datetime]
 
-_HOUR = timedelta(hours=1)
 _SETTLE_WITHIN_SECONDS = 0.05
 _LONGEST_BACKOFF_SECONDS = 5.0
-_MOST_IN_A_BATCH = 100
-"""Intents, and settlements, of one batch: about 10 ms of work."""
-_MOST_PENDING = 100_000
-"""Settlements kept while the store fails. One that is dropped stays an open intent: the next start charges it at its hold."""
 
 
 class Ledger(LedgerReads):
@@ -81,14 +76,10 @@ class Ledger(LedgerReads):
         self._budgets = tuple(budgets)
         self._periods = Periods(now)
         self._line = Line(self._soon)
-        self._requests: list[tuple[Request, Waiter]] = []
-        self._top_ups: list[tuple[Request, OnAnswer]] = []
-        self._releases: deque[Release] = deque()
+        self._queue = Queue(self._line, self._periods, instance=instance, now=now)
         self._open: dict[str, OpenCall] = {}
         self._spreads = Spreads()
-        self._hour = hour_of(now())
         self._in_flight: Job | None = None
-        self._suspects: deque[Job] = deque()
         self._timer: asyncio.Handle | None = None
         self._backoff = _SETTLE_WITHIN_SECONDS
         self._drains: list[asyncio.Future[None]] = []
@@ -101,7 +92,7 @@ class Ledger(LedgerReads):
     @property
     def pending(self) -> int:
         """Settlements that are not durable yet."""
-        return len(self._releases)
+        return len(self._queue.releases)
 
     @property
     def waiting(self) -> int:
@@ -118,8 +109,8 @@ class Ledger(LedgerReads):
         waits = patient and any(hold.hard and hold.budget.settings.wait for hold in intent.holds)
         placed = self._periods.place(intent.holds)
         request = Request(intent.call.id, placed, intent, tokens=intent.quantum, shrinks=patient and not waits, waits=waits)
-        self._requests.append((request, waiter))
-        if self._in_flight is None and len(self._requests) == 1:
+        self._queue.requests.append((request, waiter))
+        if self._in_flight is None and len(self._queue.requests) == 1:
             self._soon()
         return await waiter
 
@@ -142,8 +133,8 @@ class Ledger(LedgerReads):
             if (amount := more.amounts.get(one.hold.budget.id))
         )
         request = Request(more.call_id, placed, opened=opened, tokens=more.tokens, shrinks=True, waits=True)
-        self._top_ups.append((request, on_answer))
-        if self._in_flight is None and len(self._top_ups) == 1 and not self._requests:
+        self._queue.top_ups.append((request, on_answer))
+        if self._in_flight is None and len(self._queue.top_ups) == 1 and not self._queue.requests:
             self._soon()
 
     async def refuse(
@@ -182,10 +173,7 @@ class Ledger(LedgerReads):
             self.stats.ignored_settlements += 1
             return
         self._line.forget(settlement.call.id)
-        self._releases.append(Release(settlement, opened))
-        if len(self._releases) > _MOST_PENDING:
-            self._releases.popleft()
-            self.stats.lost_settlements += 1
+        self.stats.lost_settlements += self._queue.release(Release(settlement, opened))
         if self._in_flight is not None:
             return
         if self._line.waits:
@@ -195,7 +183,7 @@ class Ledger(LedgerReads):
 
     async def drain(self) -> None:
         """Wait until every settlement is durable. Raises StoreError when the store fails; what is not written stays queued."""
-        while self._in_flight or self._requests or self._releases or self._suspects or self._top_ups or self._line.stirred:
+        while self._in_flight or not self._queue.empty:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._drains.append(waiter)
             self._flush()
@@ -204,7 +192,7 @@ class Ledger(LedgerReads):
     async def recover(self) -> int:
         """At the start: turn intents that a crash left open into `unknown`, charged at their holds; return how many."""
         found = await self._database.write(partial(recovery_work, at=to_micros(self._now()), alive=frozenset(self._open)))
-        self._hour = max(self._hour, from_micros(await self.rolled_until()))
+        self._queue.hour = max(self._queue.hour, from_micros(await self.rolled_until()))
         for spread in await self.spreads(since=self._now() - timedelta(days=1)):
             self._spreads.add(spread)
         await self._periods.restore(self._database, self._budgets)
@@ -238,7 +226,7 @@ class Ledger(LedgerReads):
             self._timer = None
         if self._in_flight is not None:
             return
-        job = self._next_job()
+        job = self._queue.next_job(self._open)
         if job is None:  # whoever asked has left
             self._wake_drains(None)
             return
@@ -247,38 +235,6 @@ class Ledger(LedgerReads):
             self._database.submit(partial(batch_work, job.batch), self._done, quick=True)
         except StoreError as error:
             self._done(Failed(error))
-
-    def _next_job(self) -> Job | None:
-        if self._suspects:
-            return self._suspects.popleft()
-        taken = self._requests[:_MOST_IN_A_BATCH]
-        del self._requests[:_MOST_IN_A_BATCH]
-        taken = [(request, waiter) for request, waiter in taken if not waiter.done()]
-        releases = [self._releases.popleft() for _ in range(min(len(self._releases), _MOST_IN_A_BATCH))]
-        top_ups, self._top_ups = self._top_ups, []
-        in_line: list[Waiting] = []
-        again = self._line.waits and (bool(releases) or self._line.stirred)
-        if again:
-            short, in_line = self._line.turn()
-            top_ups = [*short, *top_ups]
-        top_ups = list({one[0].call_id: one for one in top_ups if one[0].call_id in self._open}.values())
-        if not (taken or releases or top_ups or in_line):
-            return None
-        now = self._now()
-        self._hour = self._hour if now - self._hour < _HOUR else hour_of(now)
-        batch = Batch(
-            at=to_micros(now),
-            hour=self._hour,
-            instance=self._instance,
-            periods=self._periods.to_store([request for request, _waiter in taken]),
-            releases=releases,
-            top_ups=[request for request, _on_answer in top_ups],
-            waiting=[one.request for one in in_line],
-            requests=[request for request, _waiter in taken],
-            blocked=self._line.blocked if self._line.waits and not again else frozenset(),
-        )
-        waiters = tuple(waiter for _request, waiter in taken)
-        return Job(batch, waiters, tuple(in_line), tuple(on_answer for _request, on_answer in top_ups))
 
     def _done(self, outcome: Outcome[Outcomes]) -> None:
         job = self._in_flight
@@ -292,9 +248,9 @@ class Ledger(LedgerReads):
         else:
             self._contradicted(job, outcome.error)
         self._wake_drains(None)
-        if self._requests or self._suspects or self._top_ups or self._line.stirred or (self._releases and self._line.waits):
+        if self._queue.pressing:
             self._flush()
-        elif self._releases and self._timer is None:
+        elif self._queue.releases and self._timer is None:
             self._later(_SETTLE_WITHIN_SECONDS)
 
     def _succeeded(self, job: Job, outcomes: Outcomes) -> None:
@@ -359,21 +315,20 @@ class Ledger(LedgerReads):
     def _store_failed(self, job: Job, error: StoreError) -> None:
         """Refuse the intents, keep the settlements, and try those again later."""
         self.stats.store_failures += 1
-        self._releases.extendleft(reversed(job.batch.releases))
-        self._top_ups = [*zip(job.batch.top_ups, job.running, strict=True), *self._top_ups]
+        self._queue.put_back(job)
         job.fail(error)
         self._tell_health(error)
         self._wake_drains(error)
-        if self._requests or self._suspects:
+        if self._queue.requests or self._queue.suspects:
             self._soon()
-        elif self._releases or self._top_ups:
+        elif self._queue.releases or self._queue.top_ups:
             self._later(self._backoff)
             self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF_SECONDS)
 
     def _contradicted(self, job: Job, error: Exception) -> None:
         """One item of the batch is bad (an id used twice, say): try each alone, so that only the bad one fails."""
         if job.size > 1:
-            self._suspects.extend(job.apart())
+            self._queue.suspects.extend(job.apart())
             return
         self.stats.lost_settlements += len(job.batch.releases)
         job.fail(error)

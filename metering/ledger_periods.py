@@ -65,8 +65,9 @@ class Periods:
         for budget in budgets:
             period = self.current(budget)
             rows = await database.read(
-                "SELECT spent, held FROM budget_periods WHERE budget_id = ? AND starts_at = ?", (budget.id, to_micros(period.starts_at))
+                "SELECT spent, held, overshoot FROM budget_periods WHERE budget_id = ? AND starts_at = ?",
+                (budget.id, to_micros(period.starts_at)),
             )
-            spent, held = rows[0] if rows else (0, 0)
-            found.append(BudgetState(budget, period, int(spent or 0), int(held or 0)))
+            spent, held, overshoot = rows[0] if rows else (0, 0, 0)
+            found.append(BudgetState(budget, period, int(spent or 0), int(held or 0), int(overshoot or 0)))
         return found

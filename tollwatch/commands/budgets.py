@@ -63,6 +63,7 @@ def show(arguments: Namespace) -> int:
         ("period", f"{_clock(view, view.period.starts_at)} to {_clock(view, view.period.ends_at)} ({settings.timezone})"),
         ("spent", f"{_amount(view, view.spent)} ({view.used:.1%})"),
         ("held", f"{_amount(view, view.held)} by open calls"),
+        ("overshoot", f"{_amount(view, view.overshoot)} taken beyond what was held"),
         ("left", _amount(view, view.left)),
         ("thresholds", ", ".join(reached)),
         ("forecast", _forecast(view)),

@@ -52,6 +52,7 @@ async def test_a_budget_shows_what_is_spent_held_and_left(bench: Any) -> None:
         "period_end": "2026-11-03T00:00:00Z",
         "spent": "0.00000055",
         "held": "0.0000001",
+        "overshoot": "0.00000054",
         "left": "0.00000035",
         "used": 0.55,
         "status": "warning",

@@ -236,7 +236,7 @@ async def test_an_id_used_twice_fails_alone(bench: Any) -> None:
 
 
 async def test_more_than_a_batch_takes_is_all_answered(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metering.ledger._MOST_IN_A_BATCH", 7)
+    monkeypatch.setattr("metering.ledger_queue._MOST_IN_A_BATCH", 7)
     calls = [bench.call() for _ in range(40)]
 
     answers = await asyncio.gather(*(bench.ledger.admit(bench.intent(bench.hold(1), call=call)) for call in calls))
@@ -329,7 +329,7 @@ async def test_what_arrives_while_the_store_fails_is_answered_too(bench: Any) ->
 
 
 async def test_more_settlements_than_are_kept_leave_open_intents_for_the_next_start(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metering.ledger._MOST_PENDING", 1)
+    monkeypatch.setattr("metering.ledger_queue._MOST_PENDING", 1)
     calls = [bench.call() for _ in range(3)]
     for call in calls:
         await bench.ledger.admit(bench.intent(bench.hold(10), call=call))
