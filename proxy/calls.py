@@ -109,15 +109,16 @@ class Calls:
 
     def end(self, live: LiveCall, ending: Ending, *, status: int | None, sent: bool = True) -> None:
         """Record the end of a call; only the first end counts."""
-        if live.ended:
+        if live.ended or live.finishing:
             return
         facts = None if live.tap is None else live.tap.finish()
         self.end_with(live, ending, facts, status=status, sent=sent)
 
     async def end_slowly(self, live: LiveCall, ending: Ending, *, status: int | None) -> None:
         """Record the end of a call whose answer takes long to read."""
-        if live.tap is None or live.ended:
+        if live.tap is None or live.ended or live.finishing:
             return
+        live.finishing = True
         facts = await asyncio.to_thread(live.tap.finish)
         self.end_with(live, ending, facts, status=status, sent=True)
 

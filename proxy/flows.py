@@ -36,6 +36,8 @@ class LiveCall:
     ended: bool = False
     retry_after: timedelta | None = None
     """How long the provider asks to wait, where it answered 429 and says so."""
+    finishing: bool = False
+    """Whether its end is known, and only its answer is still being read."""
     cut: Verdict | None = None
     """Why the call is being ended while it runs, once it is."""
 

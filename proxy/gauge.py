@@ -33,7 +33,7 @@ class Gauge:
         self._size = 0
         self._reported = 0
         self._written = 0
-        """Bytes of text since the last report."""
+        """Bytes of text since the last report; a piece of it is at least one token."""
 
     @property
     def tokens(self) -> int:
@@ -52,7 +52,7 @@ class Gauge:
     def _look(self, data: bytes) -> None:
         at = self._report(data)
         for found in self._texts.finditer(data, at):
-            self._written += len(found[1])
+            self._written += _bytes_of(found[1])
             at = found.end()
         for found in _WRAPPED.finditer(data, at):
             self._unwrap(found[1])
@@ -78,4 +78,9 @@ class Gauge:
         except binascii.Error:
             return
         begin = self._report(inner)
-        self._written += sum(len(said) for said in self._texts.findall(inner, begin))
+        self._written += sum(map(_bytes_of, self._texts.findall(inner, begin)))
+
+
+def _bytes_of(said: bytes) -> int:
+    """Return the bytes of a piece of text, as many as a token has where it is shorter."""
+    return max(len(said), _BYTES_PER_TOKEN) if said else 0

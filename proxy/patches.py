@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from OpenSSL import SSL
 
-from proxy import cutting, inplace, lookups, shortcut, websocket_layer
+from proxy import cutting, goaway, inplace, lookups, shortcut, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -72,6 +72,7 @@ def install() -> None:
     inplace.install()
     shortcut.install()
     cutting.install()
+    goaway.install()
     websocket_layer.install(LIMIT)
 
 
@@ -267,8 +268,12 @@ def _make_error_response(status_code: int, message: str = "") -> bytes:
 
 
 def _error_body(status: int, message: str) -> bytes:
-    kind = "gateway_error" if status >= 500 else "invalid_request_error"
-    return orjson.dumps({"error": {"type": kind, "code": f"tollwatch_{status}", "message": f"tollwatch: {message}"}})
+    """Return an error that belongs to no call, with the members in which any provider's client looks for its words."""
+    kind, remedy = (
+        ("api_error", "try again, and see the gateway's log") if status >= 500 else ("invalid_request_error", "correct the request")
+    )
+    said = f"tollwatch: {message}; {remedy}"
+    return orjson.dumps({"type": "error", "error": {"type": kind, "code": f"tollwatch_{status}", "message": said}, "message": said})
 
 
 def _limit_bodies() -> None:

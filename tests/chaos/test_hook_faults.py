@@ -26,7 +26,16 @@ ELSEWHERE = {
     "server_connected": "only notes the address of a connection that is already made",
     "server_connect_error": "runs when there is no connection",
 }
-KINDS = ("ValueError", "RecursionError", "MemoryError", "CancelledError", "KeyboardInterrupt", "PanicError")
+KINDS = (
+    "ValueError",
+    "RecursionError",
+    "MemoryError",
+    "CancelledError",
+    "KeyboardInterrupt",
+    "PanicError",
+    "OperationalError",
+    "StoreError",
+)
 
 type Fault = Callable[[str], None]
 

@@ -13,6 +13,7 @@ import h2.connection
 import h2.events
 import orjson
 import pytest
+from hyperframe.frame import GoAwayFrame
 
 from alerting.finding import Action, Verdict
 from alerting.rule_settings import Match, RuleSettings
@@ -53,6 +54,10 @@ class Http2:
     def leave(self, stream: int) -> None:
         self._h2.reset_stream(stream, 8)
         self._writer.write(self._h2.data_to_send())
+
+    def go_away(self) -> None:
+        frame = GoAwayFrame(last_stream_id=0, error_code=0)
+        self._writer.write(frame.serialize())
 
     async def receive(self, enough: Callable[["Http2"], bool]) -> None:
         while not enough(self):
@@ -151,6 +156,17 @@ async def test_a_call_that_is_cut_over_http2_ends_its_stream_alone(house: Any, h
     assert streams[1] not in http2.ended
     house.provider.release()
     await http2.receive(lambda client: streams[1] in client.ended)
+
+
+async def test_an_http2_client_that_will_ask_no_more_gets_the_answers_it_waits_for(house: Any, http2: Http2) -> None:
+    texts = ["a long answer "] * 2000
+    house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), texts=texts)
+    stream = http2.ask("api.openai.com", orjson.dumps(orjson.loads(CHAT) | {"stream": True}))
+    http2.go_away()
+    await http2.receive(lambda client: stream in client.ended)
+
+    assert stream not in http2.reset
+    assert http2.answers[stream][1].count(b"a long answer") == len(texts)
 
 
 async def test_an_upstream_that_breaks_off_is_a_json_502_over_http2(house: Any, http2: Http2) -> None:

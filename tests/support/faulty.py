@@ -6,6 +6,7 @@ The file named by FORCED_HOOK_FAULT holds `HOOK EXCEPTION`; while it does, that 
 import asyncio
 import builtins
 import os
+import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 from proxy.addon import TollwatchAddon
 from proxy.fence import fenced, hooks_of
+from storage.database import StoreError
 from tollwatch.cli import main
 
 VARIABLE = "FORCED_HOOK_FAULT"
-_BEYOND_BUILTINS = {"CancelledError": asyncio.CancelledError}
+_BEYOND_BUILTINS = {"CancelledError": asyncio.CancelledError, "OperationalError": sqlite3.OperationalError, "StoreError": StoreError}
 
 type Hook = Callable[[Any, Any], Awaitable[None] | None]
 
