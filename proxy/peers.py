@@ -72,18 +72,17 @@ class Peers:
     def __init__(self, *, certificates: ClientCertificates | None = None, find_owner: FindOwner | None = None) -> None:
         self.active = certificates is not None or find_owner is not None
         """Whether there is anything to ask at all."""
-        self.asks_for_certificates = certificates is not None
         self._certificates = certificates
         self._find_owner = find_owner
-        self._shown: dict[str, x509.Certificate | None] = {}
-        """By connection, for those whose TLS handshake is over."""
+        self._shown: dict[str, tuple[x509.Certificate, ...]] = {}
+        """By connection, for those whose TLS handshake is over; of TLS within TLS to the proxy the inner one first."""
         self._peers: dict[str, Peer] = {}
 
     def established(self, client: Client) -> None:
-        """Note the certificate of a TLS handshake that is over; a second one, within TLS to the proxy, counts if it shows one."""
+        """Note the certificate of a TLS handshake that is over. There may be a second one, within TLS to the proxy."""
         if self._certificates is not None:
-            shown = client.certificate_list
-            self._shown[client.id] = shown[0].to_cryptography() if shown else self._shown.get(client.id)
+            shown = tuple(certificate.to_cryptography() for certificate in client.certificate_list[:1])
+            self._shown[client.id] = shown + self._shown.get(client.id, ())
             self._peers.pop(client.id, None)
 
     def forget(self, client: Client) -> None:
@@ -121,5 +120,5 @@ class Peers:
             return _NOBODY
         if client.tls_established and client.id not in self._shown:
             raise RuntimeError("The TLS handshake of a connection passed unseen, and with it the client's certificate")
-        shown = self._shown.get(client.id)
-        return _NOBODY if shown is None else self._certificates.check(shown)
+        found = [self._certificates.check(shown) for shown in self._shown.get(client.id, ())]
+        return next((peer for peer in found if not peer.foreign), found[0] if found else _NOBODY)

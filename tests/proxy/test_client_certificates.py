@@ -234,6 +234,19 @@ async def test_a_certificate_of_another_authority_names_nobody_and_is_none_where
         assert {row.user for row in await office.house.rows()} == {None}
 
 
+async def test_a_foreign_certificate_within_the_tunnel_does_not_hide_a_good_one_shown_to_the_proxy(open_office: OpenOffice) -> None:
+    office = await open_office(required=True)
+    foreign = trustme.CA().issue_cert("ada@example.com").private_key_and_cert_chain_pem.bytes()
+    proxy = httpx.Proxy(f"https://{office.house.forward.replace('127.0.0.1', 'localhost')}", ssl_context=await office.issue())
+    client = httpx.AsyncClient(verify=office.with_certificate(foreign), proxy=proxy, trust_env=False)
+
+    async with client:
+        response = await client.post(f"https://api.openai.com{PATH}", json=CHAT, headers=KEY)
+
+    assert response.status_code == 200
+    assert (await office.house.row(ending="completed")).user == "ada"
+
+
 async def test_a_certificate_that_is_not_in_the_list_is_refused_whoever_signed_it(open_office: OpenOffice) -> None:
     office = await open_office()
     unlisted = office.authority.issue("ada", field="user", days=9, now=datetime.now(UTC))
