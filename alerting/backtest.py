@@ -7,9 +7,9 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from alerting.finding import Action
-from alerting.policy import RESERVED, Policy
+from alerting.policy import Policy
 from alerting.rule import READ, Rule
-from alerting.rule_settings import RuleSettings
+from alerting.rule_settings import RESERVED, RuleSettings
 from metering.call import Call
 from metering.ledger_rows import LedgerRow
 from metering.recall import call_of

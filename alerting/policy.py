@@ -8,13 +8,11 @@ from operator import attrgetter
 from alerting.finding import Action, Severity
 from alerting.rule import NAMED, READ, Rule, Test, Unknown, Value
 from alerting.rule_counts import Tally
-from alerting.rule_settings import Match, RuleSettings, listed
+from alerting.rule_settings import RESERVED, Match, RuleSettings, listed
 from alerting.texts import Scan, Scanner
 from metering.call import Call
 from metering.providers.catalog import CANARY_HOST
 
-RESERVED = "tollwatch:"
-"""What the ids of the gateway's own rules begin with."""
 CANARY_RULE_ID = f"{RESERVED}canary"
 
 _PRECEDENCE = {Action.BLOCK: 0, Action.ALERT: 1, Action.ALLOW: 2}
@@ -22,7 +20,7 @@ _REMEMBERED = 4_096
 """Combinations of caller, model and path whose candidates are remembered; and values of each field."""
 _CALLER = frozenset({"user", "department", "agent", "key_id"})
 
-_CANARY = RuleSettings(
+_CANARY = RuleSettings.model_construct(  # its id is one that no rule of a person may have
     id=CANARY_RULE_ID,
     title="The start-up canary is never sent",
     match=Match(host=CANARY_HOST),
@@ -98,12 +96,6 @@ def in_order(rules: Iterable[RuleSettings]) -> list[RuleSettings]:
     return sorted((rule for rule in rules if rule.enabled), key=lambda rule: (-rule.priority, _PRECEDENCE[rule.action]))
 
 
-def check_id(rule_id: str) -> None:
-    """Raise ValueError for an id that only the gateway's own rules may have."""
-    if rule_id.startswith(RESERVED):
-        raise ValueError(f"the id {rule_id!r} begins with {RESERVED!r}, which the gateway's own rules do: choose another")
-
-
 class Policy:
     """All rules, in the order in which they are asked. Raises ValueError when two have one id.
 
@@ -112,7 +104,6 @@ class Policy:
 
     def __init__(self, rules: Sequence[RuleSettings]) -> None:
         for rule_id, number in Counter(rule.id for rule in rules).items():
-            check_id(rule_id)
             if number > 1:
                 raise ValueError(f"two rules have the id {rule_id!r}: give each its own, alerts are kept by it")
         self.settings = tuple(rules)

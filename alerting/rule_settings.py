@@ -9,6 +9,9 @@ from alerting.schedule import days_of, minutes_of
 from alerting.texts import MOST_PATTERNS, compiled, known_kinds
 from metering.settings import Patterns, Section, TimeZone
 
+RESERVED = "tollwatch:"
+"""What the ids of the gateway's own rules begin with."""
+
 
 class Not(Section):
     """Everything but these: `{not: [engineering]}`. A call whose field is unknown matches."""
@@ -132,7 +135,9 @@ class RuleSettings(Section):
 
     @field_validator("id")
     @classmethod
-    def _fits_a_url(cls, value: str) -> str:
+    def _is_free(cls, value: str) -> str:
         if value.strip() != value or not value.isprintable() or set(value) & set("/?#"):
             raise ValueError(f"{value!r} is no id of a rule: leave out `/`, `?`, `#`, and blanks at its ends")
+        if value.startswith(RESERVED):
+            raise ValueError(f"{value!r} begins with {RESERVED!r}, which the gateway's own rules do: choose another id")
         return value

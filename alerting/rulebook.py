@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 from pydantic import ValidationError
 
-from alerting.policy import Policy, check_id
+from alerting.policy import Policy
 from alerting.rule_settings import RuleSettings
 from storage.database import Database, Sql, Work
 from storage.times import from_micros, to_micros
@@ -183,7 +183,6 @@ class RuleBook:
 
     async def _put(self, settings: RuleSettings, *, actor: str, action: str) -> KeptRule:
         self._is_ours(settings.id)
-        check_id(settings.id)
         now, before = self._now(), self._stored.get(settings.id)
         kept = KeptRule(
             settings=settings,

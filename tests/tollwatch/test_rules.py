@@ -1,8 +1,10 @@
 """`rules ls|show|test|add|rm|enable|disable`, against a gateway that runs and without one."""
 
 import asyncio
+import contextlib
 import json
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +183,45 @@ def test_a_call_that_cannot_be_made_of_the_options_says_why(shell: Any, argument
     assert told in said
 
 
-def test_definitions_of_tools_are_listed_and_approved(shell: Any) -> None:
+def test_a_stored_rule_that_cannot_be_read_is_told_of_and_removed(shell: Any, tmp_path: Path) -> None:
+    shell("users", "lock", "nobody")  # makes the store
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "tollwatch.db")) as store, store:
+        store.execute("INSERT INTO rules VALUES ('OLD', 1, '{\"id\": \"OLD\"}', 1, 'a', 1, 'a')")
+
+    assert "The stored rule 'OLD' cannot be read: " in shell("rules", "ls")[2]
+    assert shell("rules", "rm", "OLD")[2] == "rule OLD is removed\n"
+    assert shell("rules", "ls")[2] == ""
+
+
+def test_in_monitor_mode_a_test_says_that_the_call_would_pass(shell: Any, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(json.dumps({"data_dir": str(tmp_path / "data"), "rules": [FILE_RULE], "mode": "monitor"}))
+
+    code, told, _ = shell("rules", "test", "--model", "o3", "--system", "Be nice.", "--tool", "search")
+
+    assert (code, told.splitlines()[-1]) == (4, "The mode is monitor: the call would pass, and the alert would say so.")
+
+
+def test_rules_are_replaced_and_switched_where_no_gateway_runs(shell: Any, tmp_path: Path) -> None:
+    file = tmp_path / "rule.json"
+    file.write_text(json.dumps(NO_SECRETS))
+    shell("rules", "add", str(file))
+
+    assert shell("rules", "add", str(file), "--replace")[2] == "rule SECRETS is in force\n"
+    assert shell("rules", "disable", "SECRETS")[2] == "rule SECRETS is off\n"
+    assert shell("rules", "enable", "SECRETS")[2] == "rule SECRETS is on\n"
+
+
+def test_definitions_of_tools_are_listed_and_approved(shell: Any, tmp_path: Path) -> None:
     assert shell("tools", "ls")[0] == 1
     shell("users", "lock", "nobody")  # makes the store
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "tollwatch.db")) as store, store:
+        row = ("openai", "bot", "search", "4f0c2a9be1d34f0c2a9be1d34f0c2a9b", 1, None, None)
+        store.execute("INSERT INTO tool_baselines VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
-    code, told, _ = shell("tools", "ls")
-    assert (code, told.split()[:2]) == (0, ["STATE", "SERVICE"])
-    code, _, said = shell("tools", "approve", "openai", "search", "4f0c", "--agent", "bot")
-    assert (code, "'4f0c' names no definition of the tool 'search'" in said) == (1, True)
+    assert [line.split()[:5] for line in shell("tools", "ls")[1].splitlines()][1:] == [["waits", "openai", "bot", "search", "4f0c2a9be1d3"]]
+    code, _, said = shell("tools", "approve", "openai", "search", "5f0c", "--agent", "bot")
+    assert (code, "'5f0c' names no definition of the tool 'search'" in said) == (1, True)
+    said = shell("tools", "approve", "openai", "search", "4f0c2a", "--agent", "bot")[2]
+    assert said == "the definition 4f0c2a9be1d3 of search is normal for openai\n"
+    (one,) = map(json.loads, shell("tools", "ls", "--json")[1].splitlines())
+    assert one["approved_by"].startswith("cli:")
