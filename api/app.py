@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from api import calls, health, login, overview
+from api import budgets, calls, health, login, overview
 from api.authorize import authorize
 from api.bodies import MAX_BYTES
 from api.feeds import local
@@ -12,7 +12,7 @@ from api.middleware import outer
 from api.route import Ask, Route
 from api.services import Services
 
-ROUTES: tuple[Route, ...] = (*health.ROUTES, *login.ROUTES, *local.ROUTES, *overview.ROUTES, *calls.ROUTES)
+ROUTES: tuple[Route, ...] = (*health.ROUTES, *login.ROUTES, *local.ROUTES, *overview.ROUTES, *budgets.ROUTES, *calls.ROUTES)
 
 
 def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.Application:

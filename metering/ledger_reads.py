@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import cast
 
+from metering.budget_view import BudgetView, budget_views
+from metering.holds import BudgetState
 from metering.ledger_rows import COLUMNS, LedgerRow
 from metering.reconcile import CallOfDay
 from metering.rollups import READ_ROLLED
@@ -65,6 +67,10 @@ class LedgerReads:
         """Return the same by several keys at once, each row with its keys."""
         text, params = spend_query(since=since, until=until, by=by, rolled_until=await self.rolled_until(), provider=provider)
         return spend_rows(await self._database.read(text, params), by=by)
+
+    async def budget_views(self, states: Sequence[BudgetState], *, now: datetime) -> list[BudgetView]:
+        """Return how budgets stand, with their forecasts."""
+        return await budget_views(self._database, states, now=now)
 
     async def rolled_until(self) -> int:
         """Return up to where the hours are rolled up, in microseconds."""

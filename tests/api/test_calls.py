@@ -264,3 +264,14 @@ async def test_status_says_when_the_gateway_is_degraded(gateway: Any, token: str
     body = (await get(gateway, token, "/api/status")).body
 
     assert (body["status"], body["reasons"]) == ("degraded", ["the store cannot be written"])
+
+
+async def test_budgets_stand_as_the_command_tells_them(gateway: Any, token: str, made: Any) -> None:
+    await made(cost_nano=20 * NANO)
+
+    answer = await get(gateway, token, "/api/budgets")
+
+    daily, tokens = answer.body["budgets"]
+    assert (daily["name"], daily["limit"], daily["spent"], daily["left"], daily["status"]) == ("daily", "50", "20", "30", "ok")
+    assert daily["thresholds"] == [{"share": 0.8, "amount": "40", "reached": False}, {"share": 1.0, "amount": "50", "reached": False}]
+    assert (tokens["unit"], tokens["spent"], tokens["forecast"], tokens["resets"]) == ("tokens", 15, None, [])
