@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from alerting import parts
 from alerting.baseline import Baselines
 from alerting.book import AlertBook
-from alerting.detectors import gateway_degraded, meter_gap
+from alerting.detectors import meter_gap
 from alerting.detectors.prompt_drift import PromptDrift, drift_episode
 from alerting.detectors.prompt_size import PromptSize
 from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
-from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Severity, Verdict
+from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Verdict
 from alerting.fingerprint import fingerprint
 from alerting.people import People
 from alerting.policing import Policing
@@ -24,9 +24,9 @@ from alerting.reserving import Reserving
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.settings import DetectorSettings
-from alerting.subjects import NOBODY, subject_of
 from alerting.tool_watch import ToolWatch
 from alerting.trial import STATUS, InputSize, Mode, Trial
+from alerting.unfit import unfit
 from alerting.watch import Watch
 from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
@@ -162,7 +162,7 @@ class Gate:
     async def refuse(self, call: Call, *, refusal: Refusal, message: str) -> Verdict:
         """Record a call that the proxy cannot let through (unreadable, too large …). In monitor mode it passes, and the finding says so."""
         trial = self._trial(call)
-        trial.hear(_unfit(call, refusal, message), refusal)
+        trial.hear(unfit(call, refusal, message), refusal)
         if trial.refused:
             return await self._refuse(trial)
         return await (self._judge(trial) if refusal is Refusal.CERTIFICATE else self._reserve(trial))  # what was read can be judged
@@ -343,20 +343,3 @@ def _tokens(reading: Reading) -> int | None:
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
     return (usage.input_tokens or 0) + (usage.output_tokens or 0)
-
-
-def _unfit(call: Call, refusal: Refusal, message: str) -> Finding:
-    """Return the finding on a call that the proxy refused by itself."""
-    if refusal is Refusal.DEGRADED:
-        return replace(gateway_degraded.degraded("proxy", message), action=Action.BLOCK)
-    rule_id = f"tollwatch:{refusal.value}"
-    return Finding(
-        kind=AlertKind.POLICY_VIOLATION,
-        action=Action.BLOCK,
-        severity=Severity.MEDIUM,
-        title=f"Request refused: {refusal.value.replace('_', ' ')}",
-        message=message,
-        episode=(rule_id, call.caller.user or call.caller.key_id or NOBODY, call.model or NOBODY),
-        subject=subject_of(call, rule_id=rule_id),
-        evidence={"refusal": refusal.value, "request_bytes": call.request_bytes},
-    )
