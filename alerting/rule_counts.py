@@ -1,10 +1,12 @@
 """How often each rule was tested and what came out, by day: counted in memory, written in batches."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from itertools import accumulate
 from typing import cast
 
 from alerting.finding import Action
@@ -84,25 +86,35 @@ class Tally:
     def empty(self) -> list[RuleCount]:
         """Return what each rule came to, and begin anew."""
         decided, self._decided = self._decided, {}
-        counts: dict[tuple[str, int, RuleOutcome], RuleCount] = {}
+        days: dict[int, dict[int, _Sum]] = {}
         for (ordinal, position), (number, at) in decided.items():
-            for rule in self.rules:
-                key = (rule.id, ordinal, _outcome(rule, position))
-                before = counts.get(key)
-                counts[key] = RuleCount(
-                    rule_id=rule.id,
-                    day=date.fromordinal(ordinal),
-                    outcome=key[2],
-                    number=cast("int", number) + (before.number if before else 0),
-                    last_at=max(cast("datetime", at), before.last_at) if before else cast("datetime", at),
-                )
-        return list(counts.values())
+            days.setdefault(ordinal, {})[position] = (cast("int", number), cast("datetime", at))
+        return [count for ordinal, by_position in days.items() for count in self._of_day(date.fromordinal(ordinal), by_position)]
+
+    def _of_day(self, day: date, decided: Mapping[int, "_Sum"]) -> Iterator[RuleCount]:
+        """Yield the counts of one day, in one pass over the rules: a thousand rules that decide must not make a million steps."""
+        positions = sorted(decided)
+        before = list(accumulate((decided[position] for position in positions), _plus))
+        after = list(accumulate((decided[position] for position in reversed(positions)), _plus))
+        for rule in self.rules:
+            index = bisect_left(positions, rule.position)
+            decides = index < len(positions) and positions[index] == rule.position
+            later = len(positions) - index - decides
+            sums = (
+                (RuleOutcome.PASSED_OVER, before[index - 1] if index else None),
+                (_OF_ACTION[rule.settings.action], decided[rule.position] if decides else None),
+                (RuleOutcome.UNMATCHED, after[later - 1] if later else None),
+            )
+            for outcome, found in sums:
+                if found is not None:
+                    yield RuleCount(rule_id=rule.id, day=day, outcome=outcome, number=found[0], last_at=found[1])
 
 
-def _outcome(rule: Rule, decided: int) -> RuleOutcome:
-    if rule.position == decided:
-        return _OF_ACTION[rule.settings.action]
-    return RuleOutcome.UNMATCHED if rule.position < decided else RuleOutcome.PASSED_OVER
+type _Sum = tuple[int, datetime]
+
+
+def _plus(one: _Sum, other: _Sum) -> _Sum:
+    return one[0] + other[0], max(one[1], other[1])
 
 
 class RuleCounts:

@@ -1,5 +1,6 @@
 """How often rules were tested, and what came of it."""
 
+import random
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -96,6 +97,25 @@ async def test_counts_are_exact_after_a_clean_stop_and_go_on_after_it(database: 
     await second.drain()
 
     assert await numbers(RuleCounts(database)) == {("GPT4", "block"): 1010}
+
+
+def test_counts_are_those_that_counting_each_rule_on_each_call_gives(a_call: Any) -> None:
+    rules = [{"id": f"R{n}", "title": "t", "match": {"user": f"u{n % 40}"}, "action": ("block", "allow")[n % 2]} for n in range(50)]
+    policy, chosen = a_policy(*rules), random.Random(3)
+    expected: Counter[tuple[str, str]] = Counter()
+    tally = None
+    for _ in range(500):
+        decision = policy.decide(a_call(caller={"user": f"u{chosen.randrange(60)}"}), tokens=1)
+        assert decision.tally is not None
+        tally = decision.tally
+        tally.add(decision.position, a_call().started_at)
+        for rule in policy.rules[1:]:
+            outcome = rule.settings.action.value if rule.position == decision.position else None
+            expected[rule.id, outcome or ("unmatched" if rule.position < decision.position else "passed_over")] += 1
+
+    assert tally is not None
+    assert {(count.rule_id, count.outcome.value): count.number for count in tally.empty()} == dict(expected)
+    assert tally.empty() == []
 
 
 async def test_a_policy_that_was_swapped_out_loses_no_count(counts: RuleCounts, a_call: Any) -> None:
