@@ -138,7 +138,7 @@ def _denied(request: Request, states: Sequence[BudgetState], *, blocked: Collect
             return Denied(state.budget, state, placed.hold.amount, hopeless=True), []
         if _room(state) < placed.hold.amount or placed.key in blocked:
             short.append((placed, state))
-    placed, state = short[0]
+    placed, state = short[0] if short else (hard[0], states[0])  # another gateway on the same store may have given back meanwhile
     return Denied(state.budget, state, placed.hold.amount), [each.key for each, _state_of in short]
 
 
