@@ -97,12 +97,13 @@ def canonicalise(raw: RawRequest, *, cap: int) -> Canonical:
         content = _queried(raw, found, cap=cap)
     else:
         content = bodies.read(raw, found, cap=cap) if metered else _unread(raw, found, cap=cap)
+    return meaning_of(raw, found, content, websocket=websocket)
+
+
+def meaning_of(raw: RawRequest, found: Route, content: Content | Rejected, *, websocket: bool = False) -> Canonical:
+    """Return the meaning of a request whose body was read."""
     if isinstance(content, Rejected):
         return Canonical(route=found, facts=None, rejected=content, websocket=websocket)
-    return _meaning(raw, found, content, websocket=websocket)
-
-
-def _meaning(raw: RawRequest, found: Route, content: Content, *, websocket: bool) -> Canonical:
     facts, parts = content.facts, content.parts
     if not raw.headers.keys().isdisjoint(bodies.HEADER_MODELS):
         parts += bodies.header_models(raw.headers)
@@ -230,6 +231,7 @@ __all__ = [
     "Rejected",
     "canonicalise",
     "is_websocket",
+    "meaning_of",
     "odd_model",
     "route_of",
     "takes_json",

@@ -21,7 +21,7 @@ from metering.providers.realtime import TRANSCRIBED
 from metering.providers.routes import WEBSOCKET, Route
 from metering.providers.shapes import Json, count, load, obj, text
 from metering.providers.wire import RequestFacts
-from proxy import canonical, refusal, strict_json, websocket_layer
+from proxy import canonical, refusal, strict_json, unread_websockets, websocket_layer
 from proxy.calls import Calls
 from proxy.canonical import Canonical, Rejected
 from proxy.flows import LiveCall, Passage
@@ -68,7 +68,8 @@ class WebSockets:
         if not message.from_client:
             live.frames += len(message.content)
         if live.call.wire_format != WEBSOCKET:
-            return None
+            named = message.from_client and unread_websockets.may_name_a_model(message.content)
+            return unread_websockets.judge(self._calls, flow, passage, message) if named else None
         session = self._session(flow, passage, live)
         return self._from_client(flow, session, message) if message.from_client else self._from_provider(flow, session, message)
 

@@ -234,6 +234,51 @@ async def test_a_websocket_passes_and_is_recorded_as_unmetered(open_house: Any) 
     server.close()
 
 
+def masked(message: bytes) -> bytes:
+    """Return a text message as the frame of a client, under a mask of zeros."""
+    return b"\x81" + bytes([0x80 | len(message)]) + b"\x00\x00\x00\x00" + message
+
+
+SETUPS = {
+    "a forbidden model": b'{"setup":{"model":"models/banned"}}',
+    "a forbidden model, escaped": b'{"setup":{"m\\u006fdel":"banned"}}',
+    "a model twice": b'{"setup":{"model":"fine","model":"banned"}}',
+    "no JSON": b"{'setup':{'model':'banned'}}",
+}
+
+
+@pytest.mark.parametrize("name", SETUPS)
+async def test_a_websocket_that_is_not_metered_closes_when_a_message_asks_for_a_forbidden_model(open_house: Any, name: str) -> None:
+    server, port = await websocket_provider()
+    rule = RuleSettings(id="NO", title="Banned", match=Match(model="*banned"), action=Action.BLOCK)
+    house = await open_house(rules=[rule], proxy={"upstreams": {"openai": f"http://127.0.0.1:{port}"}})
+    reader, writer, _ = await upgrade(house)
+
+    writer.write(masked(SETUPS[name]))
+    closed = await asyncio.wait_for(reader.readexactly(4), 5)
+    writer.close()
+
+    assert (closed[0], closed[2:4]) == (0x88, (1008).to_bytes(2))
+    assert "refused" in {row.state for row in await house.rows()}
+    server.close()
+
+
+async def test_a_message_that_names_an_allowed_model_passes(open_house: Any) -> None:
+    server, port = await websocket_provider()
+    rule = RuleSettings(id="NO", title="Banned", match=Match(model="*banned"), action=Action.BLOCK)
+    house = await open_house(rules=[rule], proxy={"upstreams": {"openai": f"http://127.0.0.1:{port}"}})
+    reader, writer, _ = await upgrade(house)
+
+    writer.write(masked(b'{"setup":{"model":"models/fine"}}'))
+    writer.write(masked(b"hello"))
+    echoed = await asyncio.wait_for(reader.readexactly(7), 5)
+    writer.close()
+
+    assert echoed == b'\x81\x05{"set'  # what the provider got of the first message
+    assert "models/fine" in {row.request_model for row in await house.rows()}
+    server.close()
+
+
 async def test_a_websocket_that_policy_forbids_does_not_open(open_house: Any) -> None:
     server, port = await websocket_provider()
     rule = RuleSettings(id="NO-WS", title="No realtime", match=Match(operation="realtime"), action=Action.BLOCK)
