@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from alerting.finding import Action, AlertKind, Finding, Subject
-from alerting.globs import UndecidedError
+from alerting.globs import UndecidedError, may_meet
 from alerting.kinds import KINDS
-from alerting.overlap import Example, Shown, an_example
+from alerting.overlap import Example, Shown, example_of, said_by
 from alerting.policy import in_order
+from alerting.rule import NAMED
 from alerting.rule_settings import RuleSettings
+from metering.settings import Patterns
 
 OPPOSITE, SHADOWED = "opposite_actions", "shadowed"
 _OPPOSITE = frozenset({Action.ALLOW, Action.BLOCK})
@@ -74,6 +76,8 @@ class _Search:
 
     def __init__(self, rules: Sequence[RuleSettings]) -> None:
         self._rules = rules
+        self._names = {rule.id: _names(rule) for rule in rules}
+        self._said = {rule.id: tuple(said_by(rule.match)) for rule in rules}
         self.overlaps: list[Overlap] = []
         self.shadows: list[Shadow] = []
         self.impossible: list[RuleSettings] = []
@@ -95,6 +99,9 @@ class _Search:
         return example is not None
 
     def _pair(self, first: RuleSettings, second: RuleSettings) -> None:
+        others = self._names[second.id]
+        if any(name in others and not may_meet(globs, others[name]) for name, globs in self._names[first.id].items()):
+            return
         example = self._ask(f"whether rules {first.id} and {second.id} match a same call", [first, second], [])
         if not example:
             return
@@ -126,12 +133,17 @@ class _Search:
     def _ask(self, question: str, wanted: Sequence[RuleSettings], unwanted: Sequence[RuleSettings]) -> str | None:
         """Return an example in words, None where no call can; what cannot be decided counts as an example without words."""
         try:
-            example = an_example([rule.match for rule in wanted], [rule.match for rule in unwanted])
+            example = example_of([self._said[rule.id] for rule in wanted], [self._said[rule.id] for rule in unwanted])
         except UndecidedError as error:
             if question:
                 self.undecided.append(f"Cannot decide {question}: {error}")
             return ""
         return None if example is None else in_words(example)
+
+
+def _names(rule: RuleSettings) -> dict[str, Patterns]:
+    """Return the globs of the fields that have one value a call: where they have nothing in common, two rules have not."""
+    return {name: said for name in NAMED if name != "tools" and isinstance(said := getattr(rule.match, name), str | tuple)}
 
 
 def in_words(example: Example) -> str:

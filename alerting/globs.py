@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
-from itertools import product
+from itertools import combinations, product
 
 from metering.scope import compile_patterns
 from metering.settings import Patterns
@@ -18,6 +18,9 @@ _READABLE = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _ASCII_CASED = "".join(map(chr, range(128))) + "\u0130\u0131\u017f\u212a"
 """ASCII, and the only letters beyond it that are one with a letter of ASCII where case does not matter."""
 _STAR, _ANY = "*", "?"
+
+_SIGNS = re.compile(r"[*?\[\]\u0080-\U0010ffff]")
+"""What may stand for other signs."""
 
 type _Runs = tuple[tuple[int, int], ...]
 
@@ -32,6 +35,8 @@ def common_text(wanted: tuple[Patterns, ...], unwanted: tuple[Patterns, ...]) ->
 
     Matching is that of `metering.scope.compile_patterns`. Raises UndecidedError.
     """
+    if not all(may_meet(one, other) for one, other in combinations(wanted, 2)):
+        return None
     if (texts := _plain(wanted)) is not None:
         return next((text for text in texts if _is_text(text, wanted, unwanted)), None)
     automata = [_Automaton(patterns) for patterns in (*wanted, *unwanted)]
@@ -40,6 +45,23 @@ def common_text(wanted: tuple[Patterns, ...], unwanted: tuple[Patterns, ...]) ->
         return _search(automata[: len(wanted)], automata[len(wanted) :], letters, one_by_one=False)
     except UndecidedError:
         return _search(automata[: len(wanted)], automata[len(wanted) :], letters, one_by_one=True)
+
+
+def may_meet(one: Patterns, other: Patterns) -> bool:
+    """Whether the plain beginnings and ends of globs leave them a common text: tells most pairs of rules apart, without an automaton."""
+    return any(
+        (first.startswith(begin) or begin.startswith(first)) and (last.endswith(end) or end.endswith(last))
+        for first, last in _ends(one)
+        for begin, end in _ends(other)
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _ends(patterns: Patterns) -> tuple[tuple[str, str], ...]:
+    """Return what each glob begins and ends with before any sign that may stand for others, in lower case."""
+    globs = (patterns,) if isinstance(patterns, str) else patterns
+    parts = map(_SIGNS.split, globs)
+    return tuple((part[0].lower(), part[-1].lower()) for part in parts)
 
 
 def _plain(wanted: Sequence[Patterns]) -> tuple[str, ...] | None:

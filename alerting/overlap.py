@@ -32,6 +32,8 @@ class Bound:
 
 type Said = Patterns | Not | Bound | Week | frozenset[str]
 """What a match says of one field."""
+type Sayings = tuple[tuple[str, Said], ...]
+"""What a match says, each with the field that it is about."""
 type Shown = str | int | tuple[str, ...] | None
 """The value of a field in an example; None: the call lacks it."""
 type Example = Mapping[str, Shown]
@@ -51,13 +53,18 @@ def an_example(wanted: Sequence[Match], unwanted: Sequence[Match] = ()) -> Examp
     Fields that it does not name may have any value. What a call says in one field is taken to bind no other, and patterns of text are
     taken to bind each other only where they are the same: two different ones may stand in a text, together or apart.
     """
+    return example_of([tuple(said_by(match)) for match in wanted], [tuple(said_by(match)) for match in unwanted])
+
+
+def example_of(wanted: Sequence[Sayings], unwanted: Sequence[Sayings]) -> Example | None:
+    """Return the same for what matches say, read once where they are held against many others."""
     claims: dict[str, tuple[Claim, ...]] = {}
-    for match in wanted:
-        for field, said in said_by(match):
+    for sayings in wanted:
+        for field, said in sayings:
             claims[field] = (*claims.get(field, ()), Claim(said, met=True))
     if any(_value(field, of_field) is None for field, of_field in claims.items()):
         return None
-    return _fail(claims, [tuple(said_by(match)) for match in unwanted], iter(range(_MOST_STEPS)))
+    return _fail(claims, unwanted, iter(range(_MOST_STEPS)))
 
 
 def said_by(match: Match) -> Iterator[tuple[str, Said]]:
@@ -78,9 +85,7 @@ def said_by(match: Match) -> Iterator[tuple[str, Said]]:
         yield "time", week
 
 
-def _fail(
-    claims: Mapping[str, tuple[Claim, ...]], unwanted: Sequence[tuple[tuple[str, Said], ...]], steps: Iterator[int]
-) -> Example | None:
+def _fail(claims: Mapping[str, tuple[Claim, ...]], unwanted: Sequence[Sayings], steps: Iterator[int]) -> Example | None:
     """Return values under which each of `unwanted` fails by one of its fields at least."""
     if not unwanted:
         return MappingProxyType({field: found.value for field, of_field in claims.items() if (found := _value(field, of_field))})

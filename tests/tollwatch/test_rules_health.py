@@ -20,7 +20,7 @@ RULES: list[dict[str, Any]] = [
     {"id": "CHATS", "title": "Chats are told of", "match": {"endpoint": "chats"}, "action": "alert"},
     {"id": "REST", "title": "All else is told of", "match": {"model": "*"}, "action": "alert", "priority": -1},
 ]
-BUDGET = {"name": "small", "limit": "10 tokens", "period": "month", "on_exceed": "alert", "warn_at": []}
+BUDGET: dict[str, Any] = {"name": "small", "limit": "10 tokens", "period": "month", "on_exceed": "alert", "warn_at": []}
 
 
 @pytest.fixture(scope="module")
