@@ -70,7 +70,10 @@ async def ticking(late: list[float]) -> AsyncIterator[None]:
         ended.set()
 
 
-@pytest.mark.parametrize("name", BODIES)
+MORE = {"60,000 messages, with indents", "too many numbers", "too many quotes", "a picture"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.soak) if name in MORE else name for name in BODIES])
 async def test_ten_megabytes_do_not_hold_the_loop(house: Any, name: str) -> None:
     """The best of a few tries: the machine has other work too, and the time of a thread is not its own."""
     provider = provider_of_host("api.openai.com")
