@@ -3,6 +3,8 @@
 import json
 import ssl
 import stat
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,28 @@ import pytest
 from tests.support.asking import chat
 from tests.support.gateway import Gateway
 from tests.support.provider import Provider
+from tollwatch import cli
 from tollwatch.config import validate
 from tollwatch.rawconfig import ConfigError, RawConfig
 
 ASKS = {"proxy": {"client_certificates": "required"}, "identity": [{"client_certificate": True}]}
+
+
+type Typed = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Return what runs a command here, where no gateway runs: without the start of a process."""
+
+    def run(gateway: Gateway, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv("TOLLWATCH_CONFIG", str(gateway.config_file))
+        code = cli.main(arguments)
+        assert not (check and code)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return run
 
 
 def status(gateway: Gateway, certificate: Path | None) -> int:
@@ -27,8 +47,8 @@ def status(gateway: Gateway, certificate: Path | None) -> int:
     return response.status_code
 
 
-def listed(gateway: Gateway) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in gateway.command("ca", "client", "ls", "--json").stdout.splitlines()]
+def listed(gateway: Gateway, typed: Typed = Gateway.command) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in typed(gateway, "ca", "client", "ls", "--json").stdout.splitlines()]
 
 
 def test_a_certificate_is_good_from_its_issue_to_its_revocation_and_both_outlive_a_crash(tmp_path: Path) -> None:
@@ -65,20 +85,20 @@ def test_a_certificate_is_good_from_its_issue_to_its_revocation_and_both_outlive
         assert key.splitlines()[1] not in gateway.database.read_bytes().decode("latin-1")
 
 
-def test_without_a_gateway_the_command_writes_itself_and_says_that_nobody_is_asked(tmp_path: Path) -> None:
+def test_without_a_gateway_the_command_writes_itself_and_says_that_nobody_is_asked(tmp_path: Path, typed: Typed) -> None:
     gateway = Gateway(tmp_path)
     path = tmp_path / "a b.pem"
 
-    assert gateway.command("ca", "client", "ls").stdout.startswith("STATE")
-    said = gateway.command("ca", "client", "issue", "ada", "--days", "1", "--out", str(path)).stderr
-    gateway.command("ca", "client", "revoke", "ada")
+    assert typed(gateway, "ca", "client", "ls").stdout.startswith("STATE")
+    said = typed(gateway, "ca", "client", "issue", "ada", "--days", "1", "--out", str(path)).stderr
+    typed(gateway, "ca", "client", "revoke", "ada")
 
     assert "asks nobody for a certificate yet" in said
     ssl.create_default_context().load_cert_chain(path)
-    assert [one["state"] for one in listed(gateway)] == ["revoked"]
+    assert [one["state"] for one in listed(gateway, typed)] == ["revoked"]
 
 
-def test_what_cannot_be_done_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+def test_what_cannot_be_done_says_why_and_leaves_nothing(tmp_path: Path, typed: Typed) -> None:
     gateway = Gateway(tmp_path)
     there = tmp_path / "there.pem"
     there.write_text("mine")
@@ -92,18 +112,18 @@ def test_what_cannot_be_done_says_why_and_leaves_nothing(tmp_path: Path) -> None
     ]
 
     for arguments, words in refused:
-        done = gateway.command("ca", "client", *arguments, check=False)
+        done = typed(gateway, "ca", "client", *arguments, check=False)
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
 
-    assert (there.read_text(), new.exists(), listed(gateway)) == ("mine", False, [])
+    assert (there.read_text(), new.exists(), listed(gateway, typed)) == ("mine", False, [])
 
 
-def test_a_certificate_that_could_not_be_recorded_is_not_handed_out(tmp_path: Path) -> None:
+def test_a_certificate_that_could_not_be_recorded_is_not_handed_out(tmp_path: Path, typed: Typed) -> None:
     gateway = Gateway(tmp_path)
-    gateway.command("ca", "client", "issue", "ada", "--out", str(tmp_path / "first.pem"))
+    typed(gateway, "ca", "client", "issue", "ada", "--out", str(tmp_path / "first.pem"))
     gateway.database.write_bytes(b"no database at all" * 1000)
 
-    done = gateway.command("ca", "client", "issue", "ada", "--out", str(tmp_path / "second.pem"), check=False)
+    done = typed(gateway, "ca", "client", "issue", "ada", "--out", str(tmp_path / "second.pem"), check=False)
 
     assert done.returncode == 1
     assert not (tmp_path / "second.pem").exists()

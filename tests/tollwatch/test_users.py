@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,35 @@ from tests.support.asking import ask, chat
 from tests.support.client import Response
 from tests.support.gateway import Gateway
 from tests.support.provider import Provider
+from tollwatch import cli
 
 ADA = {"x-tollwatch-user": "ada"}
 USERS = [{"name": "ada", "department": "engineering"}, {"name": "bob", "last_day": "2020-01-31"}]
+
+
+type Typed = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Typed:
+    """Return what runs a command here, where no gateway runs: without the start of a process."""
+
+    def run(gateway: Gateway, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv("TOLLWATCH_CONFIG", str(gateway.config_file))
+        code = cli.main(arguments)
+        assert not (check and code)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return run
 
 
 def call(gateway: Gateway, user: str, *, door: str = "forward") -> Response:
     return asyncio.run(ask(gateway, chat(), door=door, headers={"x-tollwatch-user": user}))
 
 
-def listed(gateway: Gateway) -> dict[str, Any]:
-    lines = gateway.command("users", "ls", "--json").stdout.splitlines()
+def listed(gateway: Gateway, typed: Typed = Gateway.command) -> dict[str, Any]:
+    lines = typed(gateway, "users", "ls", "--json").stdout.splitlines()
     return {row["name"]: row for row in map(json.loads, lines)}
 
 
@@ -65,17 +85,17 @@ def test_a_lock_holds_at_once_and_after_a_crash_and_ends_at_once(tmp_path: Path)
         assert len(provider.seen) == 3
 
 
-def test_without_a_gateway_the_command_writes_itself(tmp_path: Path) -> None:
+def test_without_a_gateway_the_command_writes_itself(tmp_path: Path, typed: Typed) -> None:
     gateway = Gateway(tmp_path, config={"mode": "monitor"})
 
-    assert gateway.command("users", "ls").stdout.startswith("STATE")
-    said = gateway.command("users", "lock", "0123456789abcdef", "--key").stderr
+    assert typed(gateway, "users", "ls").stdout.startswith("STATE")
+    said = typed(gateway, "users", "lock", "0123456789abcdef", "--key").stderr
 
     assert "The mode is monitor" in said
-    assert listed(gateway)["0123456789abcdef"]["field"] == "key_id"
-    assert "0123456789abcdef (key)" in gateway.command("users", "ls").stdout
-    gateway.command("users", "unlock", "0123456789abcdef", "--key")
-    assert listed(gateway) == {}
+    assert listed(gateway, typed)["0123456789abcdef"]["field"] == "key_id"
+    assert "0123456789abcdef (key)" in typed(gateway, "users", "ls").stdout
+    typed(gateway, "users", "unlock", "0123456789abcdef", "--key")
+    assert listed(gateway, typed) == {}
 
 
 @pytest.mark.parametrize(
@@ -87,8 +107,8 @@ def test_without_a_gateway_the_command_writes_itself(tmp_path: Path) -> None:
         (("lock", "ada", "--reason", "two\nlines"), "--reason is one line"),
     ],
 )
-def test_what_cannot_be_done_says_why(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
-    done = Gateway(tmp_path).command("users", *arguments, check=False)
+def test_what_cannot_be_done_says_why(tmp_path: Path, typed: Typed, arguments: tuple[str, ...], words: str) -> None:
+    done = typed(Gateway(tmp_path), "users", *arguments, check=False)
 
     assert done.returncode == 1
     assert words in done.stderr
