@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url
 NODE_TESTS := tests/end_to_end/node
 
-.PHONY: help run test lint types unit bench soak replay lock clean
+.PHONY: help run test lint types unit bench soak replay blocks lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_]+):[^#]*## /\1\t/' | expand -t 10
@@ -36,6 +36,9 @@ unit: $(VENV)/.dev node_modules ## the tests, with branch coverage
 
 bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run
 	$(BIN)/python -m tests.bench $(ARGS)
+
+blocks: $(VENV)/.dev node_modules ## write docs/blocks.md from a run of all SDKs
+	WRITE_DOCS=1 $(BIN)/pytest -q -p no:randomly tests/end_to_end/test_blocks.py
 
 soak: $(VENV)/.dev ## the long runs
 	$(BIN)/pytest -q -m soak $(ARGS)

@@ -146,11 +146,13 @@ class Gateway:
         """Return what it wrote on stdout and stderr."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def command(self, *arguments: str, check: bool = True, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, check: bool = True, env: Mapping[str, str] | None = None, seconds: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run a `tollwatch` command over the same config."""
         line = [sys.executable, *MODULE, *arguments]
         settings = {**self.env, "TOLLWATCH_CONFIG": str(self.config_file), **(env or {})}
-        done = subprocess.run(line, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(line, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=seconds, check=False)
         if check and done.returncode:
             msg = f"tollwatch {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
             raise AssertionError(msg)
