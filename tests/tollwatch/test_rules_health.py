@@ -65,6 +65,12 @@ def test_health_tells_of_each_rule_and_of_all_together(shell: Any) -> None:
     assert "EXC-1: It names no owner." in told
 
 
+def test_the_list_of_rules_ends_with_those_in_conflict(shell: Any) -> None:
+    _, _, said = shell("rules", "ls")
+
+    assert [text.split(" (")[0] for text in said.splitlines()] == ["Rule MINI", "Rule SEC-1"]
+
+
 def test_health_as_json(shell: Any) -> None:
     report = json.loads(shell("rules", "health", "--json")[1])
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from alerting.conflicts import analyse, conflict_findings
 from alerting.explain import Outcome, Step, explain
 from alerting.policy import Decision, Policy, in_order
 from alerting.rule_counts import RuleCount, RuleCounts, RuleOutcome
@@ -49,6 +50,8 @@ def ls(arguments: Namespace) -> int:
             right=frozenset({"PRIORITY", "TESTED", "MATCHED"}),
             styles={"block": "high", "alert": "medium", "allow": "ok"},
         )
+        for finding in conflict_findings(analyse([one.settings for one in kept if one.in_force])):
+            note(printable(finding.message))
     for rule_id, reason in broken.items():
         note(f"The stored rule {rule_id!r} cannot be read: {reason}. Remove it by `tollwatch rules rm {rule_id}`")
     return Exit.OK
