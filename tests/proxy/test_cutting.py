@@ -241,12 +241,9 @@ MIDWAY: dict[str, tuple[str, str, str, bytes]] = {
 }
 
 
-@pytest.mark.parametrize("at", [2, 14, 58, -1])
-@pytest.mark.parametrize("kind", MIDWAY)
+@pytest.mark.parametrize(("kind", "at"), [(kind, at) for kind, one in MIDWAY.items() for at in (2, 14, 58, -1) if at < len(one[-1])])
 async def test_an_event_that_is_under_way_is_passed_to_its_end_and_nothing_after(house: Any, kind: str, at: int) -> None:
     host, path, content_type, whole = MIDWAY[kind]
-    if at >= len(whole):
-        pytest.skip("the event is shorter")
     answer = stream(content_type, whole[:at], whole[at:] + b"never passes", pace_seconds=0.05)
     connection, first = await begin(house, answer, path=path, host=host)
 

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy import addon as module
+from proxy import flows
 from proxy.addon import TollwatchAddon
 from proxy.fence import hooks_of
 from tests.support import answers
@@ -67,7 +67,7 @@ async def ask(house: Any) -> tuple[int, bytes]:
 async def test_every_hook_stands_inside_the_fence() -> None:
     public = {name for name, member in vars(TollwatchAddon).items() if callable(member) and not name.startswith("_")}
 
-    assert public - set(hooks_of(TollwatchAddon)) == {"hook_failed"}
+    assert public - set(hooks_of(TollwatchAddon)) == {"hook_failed", "client_left"}  # of a client that is gone nothing can leave
 
 
 async def test_a_call_whose_judge_fails_after_it_began_is_recorded_as_failed(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ async def test_a_failure_after_sending_lets_the_answer_pass_and_the_call_ends(
 
 
 async def test_a_refusal_survives_a_failure_on_its_way_out(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_live", None)
+    monkeypatch.setattr(flows, "live_of", None)
 
     response = await house.post(b"{", path="/v1/chat/completions")
 
