@@ -104,9 +104,11 @@ def _charges(release: Release) -> list[_Charge]:
 
 def _beyond(charges: Sequence[_Charge]) -> int | None:
     """Return by how many nano-dollars a call exceeded what it held of a budget; None where none held it."""
-    return max(
-        (max(0, charged - held) for placed, held, charged, _event in charges if placed.hold.budget.limit.unit == "usd"), default=None
-    )
+    beyond: int | None = None
+    for placed, held, charged, _event in charges:
+        if placed.hold.budget.limit.unit == "usd":
+            beyond = max(beyond or 0, charged - held)
+    return beyond
 
 
 def _apply(charges: Sequence[Sequence[_Charge]]) -> Work[dict[Key, list[int]]]:

@@ -37,13 +37,15 @@ def refuse_twins(body: dict[str, object]) -> None:
     while waiting:
         node = waiting.pop()
         if isinstance(node, list):
-            waiting.extend(cast("object", each) for each in cast("list[object]", node) if isinstance(each, dict))
+            waiting += [each for each in cast("list[object]", node) if isinstance(each, dict)]
             continue
         members = cast("dict[str, object]", node)
         if not _plain.issuperset(members):
             _look(members)
-        inner = (members[name] for name in _INSIDE.intersection(members))
-        waiting.extend(cast("object", each) for each in inner if isinstance(each, dict | list))
+        for name in _INSIDE.intersection(members):
+            inner = members[name]
+            if isinstance(inner, (dict, list)):
+                waiting.append(cast("object", inner))
 
 
 def twin_of(name: str) -> str | None:
