@@ -278,8 +278,11 @@ class Gate:
     def progress(self, call_id: str, *, output_tokens: int) -> None:
         """Hear how many tokens of a call's answer have passed (about); what it holds of budgets is topped up ahead of need."""
         lease = self._leases.get(call_id)
-        if lease is not None and output_tokens >= lease.due_at:
-            self._reserving.run_on(lease, output_tokens)
+        if lease is None:
+            return
+        lease.passed = output_tokens  # noted each time: a denial that comes later is judged by it, though nothing more may pass
+        if output_tokens >= lease.due_at:
+            self._reserving.run_on(lease)
 
     def _cut(self, call_id: str, verdict: Verdict) -> None:
         if self.on_cut is not None:

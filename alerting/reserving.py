@@ -74,13 +74,12 @@ class Reserving:
             await self._observe(trial, answer)
         return True
 
-    def run_on(self, lease: Lease, passed: int) -> None:
+    def run_on(self, lease: Lease) -> None:
         """Ask for more ahead of need; end the answer when there is none and what was held has passed."""
         if lease.short is None:
-            self._ledger.top_up(lease.ask(passed), partial(self._topped_up, lease))
-            return
-        lease.passed = passed
-        self._end(lease)
+            self._ledger.top_up(lease.ask(), partial(self._topped_up, lease))
+        else:
+            self._end(lease)
 
     def ended(self, call_id: str) -> None:
         """Forget an answer that came to its end."""
@@ -132,8 +131,13 @@ class Reserving:
                 self._end(lease)
             return
         lease.granted(answer.tokens)
-        if lease.observed or self._enforces:
-            return
+        if not lease.observed and not self._enforces:
+            self._observe_cut(lease, answer)
+        if lease.passed >= lease.due_at and lease.call.id in self.leases:  # more passed meanwhile; it may have been the last for long
+            self.run_on(lease)
+
+    def _observe_cut(self, lease: Lease, answer: Granted) -> None:
+        """In monitor mode: say once that enforce would have ended the answer."""
         for state, amount in zip(answer.states, answer.amounts, strict=True):
             if _is_over(state):
                 lease.observed = True

@@ -12,7 +12,7 @@ import orjson
 from metering.call import Call, Consumption
 from metering.estimates import Estimates, Factors
 from metering.reading import Reading, Source
-from metering.tokens import TokenCounter
+from metering.tokens import TokenCounter, TokenizerError
 from storage.database import Database, Many, Work
 from storage.times import to_micros
 
@@ -113,7 +113,11 @@ class Learner:
     def _follow(self, reports: Sequence[_Report]) -> None:
         for report in reports:
             call = report.call
-            self._estimates.learn(call.provider, call.model, self._counter.parts(call.prompt, model=call.model), report.tokens)
+            try:
+                parts = self._counter.parts(call.prompt, model=call.model)
+            except TokenizerError:  # the counter has said so; the rest can still teach
+                continue
+            self._estimates.learn(call.provider, call.model, parts, report.tokens)
 
 
 def _teaches(call: Call) -> bool:

@@ -72,7 +72,7 @@ class Lease:
         self.level = level
         """Output tokens that are held."""
         self.passed = 0
-        """Output tokens that had passed when more was last asked for."""
+        """Output tokens that have passed (about)."""
         self.short: Denied | None = None
         """Why there is no more, as long as there is none."""
         self.observed = False
@@ -85,11 +85,10 @@ class Lease:
         """Whether all that is held has passed, and nothing more comes."""
         return self.short is not None and self.passed >= self.level
 
-    def ask(self, passed: int) -> TopUp:
+    def ask(self) -> TopUp:
         """Return what is needed next; until it is answered nothing is due."""
-        self.passed = passed
         self.due_at = _NEVER
-        tokens = min(max(self._quantum, passed - self.level + self._quantum), self._cap - self.level)
+        tokens = min(max(self._quantum, self.passed - self.level + self._quantum), self._cap - self.level)
         return TopUp(self.call.id, {budget.id: self._cost(budget, tokens) for budget in self._leased}, tokens)
 
     def granted(self, tokens: int) -> None:

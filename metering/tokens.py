@@ -4,8 +4,10 @@ import asyncio
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import structlog
 
 from metering.call import Prompt
 from metering.encodings import EncodingName, encoding, encoding_name
@@ -25,6 +27,12 @@ _SAMPLE = 768
 _SAMPLES = 3
 _CACHED_FROM = 256
 _CACHED = 8192
+_ENDS = (KeyboardInterrupt, SystemExit)
+_log = structlog.get_logger(__name__)
+
+
+class TokenizerError(Exception):
+    """A text could not be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,15 @@ class Estimate:
 
 
 class TokenCounter:
-    """Counts prompts and answers: exactly for text to OpenAI's models, by learned factors for others."""
+    """Counts prompts and answers: exactly for text to OpenAI's models, by learned factors for others.
+
+    Where the tokenizer fails (a native module may even panic) a text counts as its bytes, which it cannot exceed: no call is lost to it.
+    """
 
     def __init__(self, estimates: Estimates | None = None) -> None:
         self._estimates = estimates or Estimates()
         self._known: OrderedDict[bytes, int] = OrderedDict()
+        self._failures: set[str] = set()
 
     async def warm(self) -> None:
         """Load the encoding of current models, so that the first call does not wait for it."""
@@ -76,10 +88,10 @@ class TokenCounter:
             tokens = self._remembered(text, name)
             if tokens is None and len(text) <= room:
                 room -= len(text)
-                tokens = self._tokens(text, name)
+                tokens = self._at_most(text, name)
             if tokens is None:
                 exact = False
-                tokens = _by_samples(text, name)
+                tokens = self._by_samples(text, name)
             counts.append(tokens)
         parts = _parts(prompt, model, text=sum(counts[:-1]), tools=counts[-1])
         return Estimate(self._whole(parts, prompt, model, provider), exact)
@@ -96,27 +108,54 @@ class TokenCounter:
         return self._whole(parts, prompt, model, provider)
 
     def parts(self, prompt: Prompt, *, model: str | None) -> Parts:
-        """Return what of a prompt can be counted; it may take long."""
-        name = encoding_name(model)
-        text = sum(self._tokens(text, name) for text in (*prompt.system, *prompt.texts))
-        tools = self._tokens(_text_of(prompt.tools), name)
-        return _parts(prompt, model, text=text, tools=tools)
+        """Return what of a prompt can be counted; it may take long. Raises TokenizerError: nobody may learn from a bound."""
+        try:
+            return _measured(prompt, model, self._tokens)
+        except _ENDS:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a panic of a native module is no Exception
+            name = encoding_name(model)
+            self._failed(name, error)
+            raise TokenizerError(f"The tokenizer {name} failed with {type(error).__name__}") from None  # its own words may hold the text
 
     def estimate_output(self, text: str, *, model: str | None, provider: str = "") -> int:
         """Return about how many tokens an answer's visible text took; of a very long one only the beginning is counted."""
         if not text:
             return 0
-        counted = self._tokens(text[:LONG], encoding_name(model)) * max(1.0, len(text) / LONG)
+        counted = self._at_most(text[:LONG], encoding_name(model)) * max(1.0, len(text) / LONG)
         return max(1, math.ceil(counted * self._estimates.text_factor(provider, model)))
 
     def _count(self, prompt: Prompt, model: str | None, provider: str) -> int:
-        return self._whole(self.parts(prompt, model=model), prompt, model, provider)
+        return self._whole(_measured(prompt, model, self._at_most), prompt, model, provider)
 
     def _whole(self, parts: Parts, prompt: Prompt, model: str | None, provider: str) -> int:
         return self._estimates.tokens(provider, model, parts) + media_tokens(prompt, model)
 
     def _remembered(self, text: str, name: EncodingName) -> int | None:
         return self._known.get(_key(text, name)) if len(text) >= _CACHED_FROM else None
+
+    def _at_most(self, text: str, name: EncodingName) -> int:
+        """Return the tokens of a text, or its bytes where the tokenizer fails."""
+        try:
+            return self._tokens(text, name)
+        except _ENDS:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a panic of a native module is no Exception
+            self._failed(name, error)
+            return _bytes(text)
+
+    def _failed(self, name: EncodingName, error: BaseException) -> None:
+        """Say so once for each kind; what the error says may hold the text."""
+        kind = type(error).__name__
+        if kind not in self._failures:
+            self._failures.add(kind)
+            _log.error("tokenizer_failed", encoding=name, error=kind, effect="texts count as their bytes")
+
+    def _by_samples(self, text: str, name: EncodingName) -> int:
+        """Count some places of a long text, and take the rest to be like them."""
+        step = (len(text) - _SAMPLE) // (_SAMPLES - 1)
+        counted = sum(self._at_most(text[at : at + _SAMPLE], name) for at in range(0, _SAMPLES * step, step))
+        return math.ceil(counted * len(text) / (_SAMPLE * _SAMPLES))
 
     def _tokens(self, text: str, name: EncodingName) -> int:
         if len(text) < _CACHED_FROM:
@@ -129,6 +168,12 @@ class TokenCounter:
         while len(self._known) > _CACHED:
             self._known.popitem(last=False)
         return tokens
+
+
+def _measured(prompt: Prompt, model: str | None, tokens: Callable[[str, EncodingName], int]) -> Parts:
+    name = encoding_name(model)
+    text = sum(tokens(text, name) for text in (*prompt.system, *prompt.texts))
+    return _parts(prompt, model, text=text, tools=tokens(_text_of(prompt.tools), name))
 
 
 def _parts(prompt: Prompt, model: str | None, *, text: int, tools: int) -> Parts:
@@ -146,13 +191,6 @@ def _encoded(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return b"\xff" + text.encode("unicode-escape")  # no UTF-8 begins so
-
-
-def _by_samples(text: str, name: EncodingName) -> int:
-    """Count some places of a long text, and take the rest to be like them."""
-    step = (len(text) - _SAMPLE) // (_SAMPLES - 1)
-    counted = sum(len(encoding(name).encode_ordinary(text[at : at + _SAMPLE])) for at in range(0, _SAMPLES * step, step))
-    return math.ceil(counted * len(text) / (_SAMPLE * _SAMPLES))
 
 
 def _by_length(text: str) -> int:

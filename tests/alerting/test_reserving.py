@@ -148,6 +148,40 @@ async def test_an_answer_goes_on_when_another_gives_back_in_time(worlds: Any, st
     assert cuts.told == []
 
 
+async def test_a_burst_before_the_denial_ends_the_answer_though_the_provider_falls_silent(worlds: Any, stream: Any) -> None:
+    world, call = worlds(budgets=[{**LEASED, "limit": "150 tokens"}]), stream()
+    cuts = Cuts(world)
+    await start(world, call)
+    world.gate.progress(call.id, output_tokens=90)  # asks; the answer is under way
+    world.gate.progress(call.id, output_tokens=400)
+
+    assert cuts.told == []
+    await held(world)
+    [(call_id, verdict)] = cuts.told
+    assert (call_id, verdict.refusal) == (call.id, Refusal.BUDGET)
+    assert "400 tokens" in verdict.message
+
+
+async def test_a_burst_before_the_grant_is_held_though_the_provider_falls_silent(worlds: Any, stream: Any) -> None:
+    world, call = worlds(budgets=[LEASED]), stream()
+    read = await start(world, call)
+    world.gate.progress(call.id, output_tokens=60)
+    world.gate.progress(call.id, output_tokens=420)
+
+    await held(world)
+    assert await held(world) == (0, read + 520)
+
+
+async def test_an_answer_that_ended_before_its_grant_asks_for_no_more(worlds: Any, stream: Any) -> None:
+    world, call = worlds(budgets=[LEASED]), stream()
+    await start(world, call)
+    world.gate.progress(call.id, output_tokens=60)
+    world.gate.progress(call.id, output_tokens=420)
+    world.answer(call, input_tokens=8, output_tokens=430)
+
+    assert await held(world) == (438, 0)
+
+
 async def test_nobody_needs_to_listen_for_cuts(worlds: Any, stream: Any) -> None:
     world, call = worlds(budgets=[{**LEASED, "limit": "150 tokens"}]), stream()
     await start(world, call)

@@ -99,3 +99,23 @@ async def test_prompts_that_wait_are_bounded(desk: Desk, make_call: Any) -> None
         desk.learner.hear(make_call(model=f"m{number}", prompt=_PROMPT), reported(9))
 
     assert await desk.learner.learn() == 64
+
+
+async def test_a_tokenizer_that_fails_teaches_nothing_and_hinders_nobody(
+    desk: Desk, make_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PanicError(BaseException):
+        """What a native module raises when it panics: no Exception."""
+
+    def fail(_name: object) -> None:
+        raise PanicError("forced by a test")
+
+    desk.learner.hear(make_call(provider="ollama", model="mystery", prompt=_PROMPT), reported(333))
+    with monkeypatch.context() as patch:
+        patch.setattr("metering.tokens.encoding", fail)
+        await desk.learner.learn()
+
+    assert desk.estimates.changed() == {}
+    desk.learner.hear(make_call(provider="ollama", model="mystery", prompt=_PROMPT), reported(333))
+    await desk.learner.learn()
+    assert desk.estimates.of("ollama", "mystery").samples == 1

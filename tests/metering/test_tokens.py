@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metering.call import Prompt
 from metering.encodings import encoding, encoding_name, rank_file
-from metering.tokens import LONG, TokenCounter, pieces
+from metering.tokens import LONG, TokenCounter, TokenizerError, pieces
 
 # The hashes that tiktoken itself checks after its download (tiktoken_ext/openai_public.py).
 _HASHES = {
@@ -214,3 +214,49 @@ def test_a_glance_is_near_the_count_and_counts_nothing() -> None:
     exact = counter.estimate(Prompt(texts=(text[:6000],), messages=1), model="gpt-4o").tokens * len(text) / 6000
     assert 0.6 < seen / exact < 1.6
     assert counter.glance(Prompt(texts=("価格は二ペンス。" * 100,), messages=1), model="gpt-4o") > 300
+
+
+class _PanicError(BaseException):
+    """What a native module raises when it panics: no Exception."""
+
+
+def _failing(kind: type[BaseException]) -> Any:
+    def fail(_name: object) -> NoReturn:
+        raise kind("forced by a test")
+
+    return fail
+
+
+@pytest.mark.parametrize("kind", [ValueError, MemoryError, _PanicError])
+async def test_where_the_tokenizer_fails_texts_count_as_their_bytes(
+    counter: TokenCounter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: type[BaseException]
+) -> None:
+    long = "hello wörld " * 2000
+    prompts = (Prompt(texts=("hello wörld",), tools=b"{}"), Prompt(texts=(long,)))
+    exact = [counter.estimate_input(prompt, model="gpt-4o") for prompt in prompts]
+    monkeypatch.setattr("metering.tokens.encoding", _failing(kind))
+    fresh = TokenCounter()
+
+    assert fresh.estimate_output("hello wörld", model="gpt-4o") == len("hello wörld".encode())
+    for prompt, known in zip(prompts, exact, strict=True):
+        for tokens in (
+            await fresh.count(prompt, model="gpt-4o"),
+            fresh.estimate_input(prompt, model="gpt-4o"),
+        ):
+            assert known < tokens <= fresh.bound(prompt, model="gpt-4o")
+    assert fresh.glance(prompts[0], model="gpt-4o") > exact[0]
+    assert capsys.readouterr().out.count("tokenizer_failed") == 1
+    with pytest.raises(TokenizerError, match=kind.__name__):
+        fresh.parts(prompts[0], model="gpt-4o")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_the_end_of_the_process_is_no_failure_of_the_tokenizer(
+    counter: TokenCounter, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+) -> None:
+    monkeypatch.setattr("metering.tokens.encoding", _failing(kind))
+
+    with pytest.raises(kind):
+        counter.estimate_output("hello", model="gpt-4o")
+    with pytest.raises(kind):
+        counter.parts(Prompt(texts=("hello",)), model="gpt-4o")

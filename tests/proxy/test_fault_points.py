@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from alerting.finding import Action
+from alerting.rule_settings import RuleSettings
 from metering.settings import BudgetSettings
 from storage.database import StoreError
 from tests.support import answers
@@ -122,6 +123,19 @@ async def test_a_ledger_that_cannot_be_written_lets_nothing_pass_unless_errors_a
 ) -> None:
     house = await open_house(mode=mode, proxy={"on_error": on_error})
     monkeypatch.setattr("metering.ledger.Ledger.admit", failing(StoreError))
+
+    response = await house.post(CHAT)
+
+    assert (response.status, len(house.provider.seen)) == (status, sent)
+
+
+@pytest.mark.parametrize(("on_error", "status", "sent"), [("closed", 503, 0), ("open", 200, 1)])
+async def test_a_block_that_cannot_be_recorded_goes_by_on_error(
+    open_house: Any, monkeypatch: pytest.MonkeyPatch, on_error: str, status: int, sent: int
+) -> None:
+    rule = RuleSettings.model_validate({"id": "R1", "title": "None", "match": {"model": "*"}, "action": "block"})
+    house = await open_house(rules=[rule], proxy={"on_error": on_error})
+    monkeypatch.setattr("metering.ledger.Ledger.refuse", failing(StoreError))
 
     response = await house.post(CHAT)
 

@@ -130,6 +130,15 @@ class Gateway:
         except OSError:
             return False
 
+    def ended(self, *, seconds: float) -> int:
+        """Wait until it has ended by itself; return the exit code."""
+        assert self.process is not None
+        try:
+            return self.process.wait(seconds)
+        finally:
+            if self.process.poll() is None:
+                self.kill()
+
     def kill(self) -> None:
         """SIGKILL."""
         assert self.process is not None
