@@ -124,21 +124,22 @@ def install() -> None:
     original = HttpLayer._handle_event  # noqa: SLF001  # mitmproxy offers no other place
 
     def handle_event(self: HttpLayer, event: events.Event) -> layer.CommandGenerator[None]:
-        if not isinstance(event, Cut):
-            yield from original(self, event)
-            return
-        for stream in list(self.streams.values()):
-            flow = getattr(stream, "flow", None)
-            if flow is None or flow.websocket is not None:  # nothing is known of it yet; or `proxy.websockets` ends it
-                continue
-            if stream.child_layer is not None:  # a tunnel: the call is in the layers within
-                yield from self.event_to_child(stream, event)
-            else:
-                passage = flows.passage_of(flow)
-                if passage is not None and passage.live is event.live:
-                    yield from _cut(self, stream, passage, event)
+        return _find_and_cut(self, event) if isinstance(event, Cut) else original(self, event)
 
     HttpLayer._handle_event = handle_event  # type: ignore[method-assign]  # noqa: SLF001  # replaced on purpose
+
+
+def _find_and_cut(http: HttpLayer, cut: Cut) -> layer.CommandGenerator[None]:
+    for stream in list(http.streams.values()):
+        flow = getattr(stream, "flow", None)
+        if flow is None or flow.websocket is not None:  # nothing is known of it yet; or `proxy.websockets` ends it
+            continue
+        if stream.child_layer is not None:  # a tunnel: the call is in the layers within
+            yield from http.event_to_child(stream, cut)
+        else:
+            passage = flows.passage_of(flow)
+            if passage is not None and passage.live is cut.live:
+                yield from _cut(http, stream, passage, cut)
 
 
 def _cut(http: HttpLayer, stream: HttpStream, passage: Passage, cut: Cut) -> layer.CommandGenerator[None]:
