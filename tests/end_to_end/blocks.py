@@ -17,8 +17,8 @@ PYTHON_WHOLE = (
     "cohere chat", "cohere v1 chat", "cohere embed", "cohere rerank", "groq chat", "ollama chat", "ollama generate", "ollama embed",
 )  # fmt: skip
 PYTHON_STREAMS = (
-    "openai chat", "openai responses", "anthropic messages", "gemini generateContent", "bedrock converse", "bedrock invoke",
-    "mistral chat", "cohere chat", "groq chat", "ollama chat", "ollama generate",
+    "openai chat", "openai completions", "openai responses", "anthropic messages", "gemini generateContent", "bedrock converse",
+    "bedrock invoke", "mistral chat", "cohere chat", "cohere v1 chat", "groq chat", "ollama chat", "ollama generate",
 )  # fmt: skip
 AI = ("AI SDK gemini", "AI SDK openai", "AI SDK openai chat", "AI SDK anthropic")
 NODE = ("openai chat", "openai responses", "anthropic messages", "bedrock converse", "bedrock invoke", *AI)

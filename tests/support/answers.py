@@ -68,6 +68,12 @@ def chat(request: Mapping[str, Any], *, texts: Sequence[str] = TEXT, **more: Any
 def completion(request: Mapping[str, Any]) -> Answer:
     """Answer `/completions`."""
     base = {"id": "cmpl-live", "object": "text_completion", "created": 1_760_000_000, "model": request.get("model")}
+    if request.get("stream"):
+        events = [_data({**base, "choices": [{"index": 0, "text": text, "finish_reason": None, "logprobs": None}]}) for text in TEXT]
+        events.append(_data({**base, "choices": [{"index": 0, "text": "", "finish_reason": "stop", "logprobs": None}]}))
+        if (request.get("stream_options") or {}).get("include_usage"):
+            events.append(_data({**base, "choices": [], "usage": chat_usage()}))
+        return sse([*events, b"data: [DONE]\n\n"])
     choice = {"index": 0, "text": "".join(TEXT), "finish_reason": "stop", "logprobs": None}
     return body({**base, "choices": [choice], "usage": chat_usage()})
 

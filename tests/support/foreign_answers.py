@@ -22,6 +22,7 @@ def foreign(seen: Seen) -> Answer | None:
         ":generateContent": lambda: body(_gemini(SAID, last=True)),
         ":streamGenerateContent": lambda: _gemini_stream(events="alt=sse" in query),
         "/v2/chat": lambda: _cohere(request),
+        "/v1/chat": lambda: _cohere_v1(request),
         "/api/chat": lambda: _ollama(request),
     }
     if seen.headers.get("host") == "api.mistral.ai":  # reports without being asked
@@ -68,6 +69,18 @@ def _cohere(request: Mapping[str, Any]) -> Answer:
     events.append({"type": "content-end", "index": 0})
     events.append({"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}})
     return sse(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events)
+
+
+def _cohere_v1(request: Mapping[str, Any]) -> Answer:
+    counts = {"input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS}
+    whole = {"text": SAID, "generation_id": "live", "finish_reason": "COMPLETE", "meta": {"billed_units": counts, "tokens": counts}}
+    if not request.get("stream"):
+        return body(whole)
+    events: list[dict[str, Any]] = [{"is_finished": False, "event_type": "stream-start", "generation_id": "live"}]
+    events += [{"is_finished": False, "event_type": "text-generation", "text": text} for text in TEXT]
+    events.append({"is_finished": True, "event_type": "stream-end", "finish_reason": "COMPLETE", "response": whole})
+    lines = [json.dumps(event).encode() + b"\n" for event in events]
+    return Answer(headers=[("content-type", "application/stream+json")], chunks=lines, streamed=True)
 
 
 def _ollama(request: Mapping[str, Any]) -> Answer:

@@ -67,6 +67,7 @@ WHOLE = {
 }
 STREAMS = {
     "openai chat": lambda model: openais.chat.completions.create(model=model, messages=HELLO, stream=True),
+    "openai completions": lambda model: openais.completions.create(model=model, prompt="hello there", stream=True),
     "openai responses": lambda model: openais.responses.create(model=model, input="hello there", stream=True),
     "anthropic messages": lambda model: claude.messages.create(model=model, max_tokens=5000, messages=HELLO, stream=True),
     "gemini generateContent": lambda model: gemini.models.generate_content_stream(model=model, contents="hello there"),
@@ -74,6 +75,7 @@ STREAMS = {
     "bedrock invoke": lambda model: amazon.invoke_model_with_response_stream(modelId=model, body=OLD)["body"],
     "mistral chat": lambda model: mistral.chat.stream(model=model, messages=HELLO),
     "cohere chat": lambda model: events_of_cohere(coheres.chat_stream(model=model, messages=HELLO)),
+    "cohere v1 chat": lambda model: events_of_cohere_v1(coheres_v1.chat_stream(model=model, message="hello there")),
     "groq chat": lambda model: groqs.chat.completions.create(model=model, messages=HELLO, stream=True),
     "ollama chat": lambda model: local.chat(model=model, messages=HELLO, stream=True),
     "ollama generate": lambda model: local.generate(model=model, prompt="hello there", stream=True),
