@@ -36,6 +36,7 @@ from metering.ledger import Ledger
 from metering.meter import Meter
 from metering.providers import ReplyReader
 from metering.reading import Reading, ReplyFacts
+from metering.spool import Spool
 from metering.tokens import TokenCounter
 from storage.database import StoreError, Work
 
@@ -92,6 +93,7 @@ class Gate:
         people: People | None = None,
         tools: ToolWatch | None = None,
         onchain: Onchain | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self._enforces = mode == "enforce"
         self._policing = Policing(rules, rule_counts)
@@ -117,7 +119,12 @@ class Gate:
             upstream_limits=upstream_limits or UpstreamLimits(),
         )
         self._open: dict[str, InputSize] = {}
-        self._reserving = Reserving(budgets=budgets, ledger=ledger, meter=meter, book=book, now=now, enforces=self._enforces, cut=self._cut)
+        self._reserving = reserving = Reserving(
+            budgets=budgets, ledger=ledger, meter=meter, book=book, now=now, enforces=self._enforces, cut=self._cut, spool=spool
+        )
+        kept = map(reserving.without_store, (self._drift, self._tool_drift))
+        self._checks = (self._policing.check, self._format, self._size, *kept, self._rate)
+        self._sends = reserving.without_store(self._transactions)
         self._leases = self._reserving.leases
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call; called with its id and the reason when a hard budget has nothing left for it."""
@@ -145,7 +152,7 @@ class Gate:
                 trial.hear(finding, refusal)
             if trial.refused:
                 return await self._refuse(trial)
-        for check in (self._policing.check, self._format, self._size, self._drift, self._tool_drift, self._rate):
+        for check in self._checks:
             await check(trial)
             if trial.refused:
                 return await self._refuse(trial)
@@ -154,7 +161,7 @@ class Gate:
             if trial.refused:
                 return await self._refuse(trial)
         if self._onchain is not None and call.rpc is not None:
-            await self._transactions(self._onchain, trial)
+            await self._sends(trial)
             if trial.refused:
                 return await self._refuse(trial)
         return await self._reserve(trial)
@@ -218,9 +225,10 @@ class Gate:
         found = self._rates.take(trial.call, input_tokens=trial.size.best, enforce=self._enforces)
         trial.hear_all(found, Refusal.RATE_LIMIT)
 
-    async def _transactions(self, onchain: Onchain, trial: Trial) -> None:
+    async def _transactions(self, trial: Trial) -> None:
         """Judge what the call would send to a blockchain, after all else: what is let through counts as sent."""
-        passed = False
+        passed, onchain = False, self._onchain
+        assert onchain is not None  # noqa: S101 - only then it is called; for the type checker
         try:
             trial.hear_all(await onchain.check(trial.call, at=trial.at, enforce=self._enforces), Refusal.ONCHAIN)
             passed = trial.refused is None
@@ -298,8 +306,7 @@ class Gate:
         reading = self._meter.read(call, reply, facts, input_tokens=size.exact if size else None)
         if size is None:
             return reading
-        self._reserving.ended(call.id)
-        self._ledger.settle(Settlement(call, reply, reading))
+        self._reserving.settle(Settlement(call, reply, reading))
         self._rates.settle(call.id, _tokens(reading))
         self._watch.settled(call, reply, facts, reading)
         if self._learner is not None:

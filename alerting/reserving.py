@@ -1,6 +1,6 @@
 """Holding budgets: for a call before it is sent, and for its answer while it runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -11,10 +11,14 @@ from alerting.finding import Action, Finding, Occurrence, Refusal, Taken, Verdic
 from alerting.trial import Trial
 from metering.budgets import Budget, BudgetBook
 from metering.call import Consumption
-from metering.holds import BudgetState, Denied, Granted, Intent
+from metering.holds import BudgetState, Denied, Granted, Intent, Settlement
 from metering.leases import Lease, reserve
 from metering.ledger import Ledger
 from metering.meter import Meter, Quote
+from metering.spool import Spool
+from storage.database import ConstraintError, StoreError
+
+type Check = Callable[[Trial], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class Reserving:
         now: Callable[[], datetime],
         enforces: bool,
         cut: Callable[[str, Verdict], None],
+        spool: Spool | None = None,
     ) -> None:
         self._budgets = budgets
         self._ledger = ledger
@@ -47,6 +52,7 @@ class Reserving:
         self._now = now
         self._enforces = enforces
         self._cut = cut
+        self._spool = None if enforces else spool
         self.leases: dict[str, Lease] = {}
         """Of the answers that run, by call id."""
 
@@ -60,11 +66,11 @@ class Reserving:
             self._judge_unbounded(trial, plan)
             if trial.refused:
                 return False
-        answer = await self._ledger.admit(plan.intent, patient=trial.size.exact is not None)
+        answer = await self._admit(plan.intent, patient=trial.size.exact is not None)
         if isinstance(answer, Denied) and trial.size.exact is None:
             await trial.size.count()
             plan = self._plan(trial)
-            answer = await self._ledger.admit(plan.intent, patient=True)
+            answer = await self._admit(plan.intent, patient=True)
         if isinstance(answer, Denied):
             trial.hear(budgets_detector.refused(trial.call, answer, waited=True), Refusal.BUDGET)
             return False
@@ -81,9 +87,43 @@ class Reserving:
         else:
             self._end(lease)
 
-    def ended(self, call_id: str) -> None:
-        """Forget an answer that came to its end."""
-        self.leases.pop(call_id, None)
+    def settle(self, settlement: Settlement) -> None:
+        """Write what a call came to where its intent stands."""
+        self.leases.pop(settlement.call.id, None)
+        if self._spool is None or not self._spool.settle(settlement):
+            self._ledger.settle(settlement)
+
+    def without_store(self, check: Check) -> Check:
+        """Return a check that monitor mode goes without while what it must write cannot be written; as it is in enforce mode."""
+        spool = self._spool
+        if spool is None:
+            return check
+
+        async def checked(trial: Trial) -> None:
+            if spool.active:
+                return
+            try:
+                await check(trial)
+            except ConstraintError:
+                raise
+            except StoreError:
+                return  # the intent of the call meets the same failure, which tells it
+
+        return checked
+
+    async def _admit(self, intent: Intent, *, patient: bool) -> Granted | Denied:
+        """Write the intent; in monitor mode into the spool while the ledger cannot be written. Raises StoreError."""
+        spool = self._spool
+        if spool is None:
+            return await self._ledger.admit(intent, patient=patient)
+        if not spool.active:
+            try:
+                return await self._ledger.admit(intent, patient=patient)
+            except ConstraintError:
+                raise
+            except StoreError:
+                pass  # the ledger has told it
+        return await spool.admit(intent)
 
     def _plan(self, trial: Trial) -> _Plan:
         call = trial.call

@@ -1,7 +1,7 @@
 """The ledger: every call stands in it before it is sent, and once more when its outcome is known."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -10,7 +10,7 @@ from metering.budgets import Budget
 from metering.call import Call, Ending, Reply
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement, TopUp
 from metering.ledger_batch import OpenCall, Outcomes, Release, Request
-from metering.ledger_jobs import Job, Waiter, again
+from metering.ledger_jobs import Job, Waiter, wake
 from metering.ledger_line import Line, OnAnswer
 from metering.ledger_periods import Periods
 from metering.ledger_queue import Queue
@@ -181,6 +181,15 @@ class Ledger(LedgerReads):
         elif self._timer is None:
             self._later(_SETTLE_WITHIN_SECONDS)
 
+    def placed(self, intent: Intent) -> OpenCall:
+        """Return what a call would hold that is granted all it asks for."""
+        return OpenCall(self._periods.place(intent.holds), {hold.budget.id: hold.amount for hold in intent.holds}, intent.hold_nano)
+
+    def take_over(self, calls: Mapping[str, OpenCall]) -> None:
+        """Settle calls whose intents were written by another way than `admit`; the store is well."""
+        self._open.update(calls)
+        self._tell_health(None)
+
     async def drain(self) -> None:
         """Wait until every settlement is durable. Raises StoreError when the store fails; what is not written stays queued."""
         while self._in_flight or not self._queue.empty:
@@ -341,10 +350,4 @@ class Ledger(LedgerReads):
 
     def _wake_drains(self, error: StoreError | None) -> None:
         drains, self._drains = self._drains, []
-        for waiter in drains:
-            if waiter.done():
-                continue
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(again(error))
+        wake(drains, error)

@@ -1,7 +1,7 @@
 """A batch that is in the hands of the store, with those who wait for its answers."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from metering.holds import Denied, Granted
@@ -52,3 +52,14 @@ def again(error: StoreError) -> StoreError:
     told = type(error)(str(error))
     told.__cause__ = error.__cause__
     return told
+
+
+def wake(waiters: Sequence[asyncio.Future[None]], error: StoreError | None) -> None:
+    """Tell those who wait for everything to be written."""
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(again(error))

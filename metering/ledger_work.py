@@ -9,18 +9,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metering.charges import charge
-from metering.holds import BudgetMove, BudgetState, Granted, Settled
-from metering.ledger_batch import Answer, Batch, Key, Outcomes, PlacedHold, Release, Request, most_dollars
+from metering.holds import BudgetMove, BudgetState, Granted, Settled, Settlement
+from metering.ledger_batch import Answer, Batch, Key, OpenCall, Outcomes, PlacedHold, Release, Request, most_dollars
 from metering.ledger_grants import deny_behind, grant_alone, grant_together, pair
 from metering.ledger_rows import INSERT_INTENT, KEEP_HOLDS, SETTLE_CALL, intent_values, kept_holds, settled_values
 from metering.rollups import ADD_LATE
 from storage.database import Many, Sql, Value, Work
 
-_ADD_PERIOD = (
+ADD_PERIOD = (
     "INSERT INTO budget_periods (budget_id, starts_at, ends_at, spent, held) VALUES (?, ?, ?, 0, 0) "
     "ON CONFLICT (budget_id, starts_at) DO UPDATE SET ends_at = excluded.ends_at"
 )
-_SETTLE = (
+SETTLE_PERIOD = (
     "UPDATE budget_periods SET spent = spent + ?, held = held - ?, overshoot = overshoot + ? "
     "WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
 )
@@ -30,7 +30,7 @@ ADD_HISTORY = (
 )
 
 type _Values = tuple[Value, ...]
-type _Charge = tuple[PlacedHold, int, int, str]
+type Charge = tuple[PlacedHold, int, int, str]
 """A hold, what it came to with its top-ups, what is charged instead, and the event."""
 
 
@@ -59,7 +59,7 @@ def batch_work(batch: Batch) -> Work[Outcomes]:
     """Write a batch; return what became of everything in it."""
     run = _Run(batch, blocked=set(batch.blocked))
     if batch.periods:
-        yield Many(_ADD_PERIOD, batch.periods)
+        yield Many(ADD_PERIOD, batch.periods)
     settled = yield from _settle(run)
     top_ups = yield from _top_up(run)
     waiting = yield from _one_by_one(run, batch.waiting, again=True)
@@ -78,23 +78,22 @@ def _settle(run: _Run) -> Work[list[Settled]]:
     releases = run.batch.releases
     if not releases:
         return []
-    charges = [_charges(release) for release in releases]
+    charges = [charges_of(release.settlement, release.opened) for release in releases]
     running = yield from _apply(charges)
     settled = [
         Settled(release.settlement, tuple(_moves(run, release, of_one, running))) for release, of_one in zip(releases, charges, strict=True)
     ]
-    yield Many(
-        SETTLE_CALL, [settled_values(release.settlement, _beyond(of_one)) for release, of_one in zip(releases, charges, strict=True)]
-    )
+    yield Many(SETTLE_CALL, [settled_values(release.settlement, beyond(of_one)) for release, of_one in zip(releases, charges, strict=True)])
     late = [(release.settlement.call.id,) for release in releases if release.settlement.call.started_at < run.batch.hour]
     if late:
         yield Many(ADD_LATE, late)
     return settled
 
 
-def _charges(release: Release) -> list[_Charge]:
-    opened, reading = release.opened, release.settlement.reading
-    found: list[_Charge] = []
+def charges_of(settlement: Settlement, opened: OpenCall) -> list[Charge]:
+    """Return what a settlement charges to each budget that its call held."""
+    reading = settlement.reading
+    found: list[Charge] = []
     for placed in opened.placed:
         budget = placed.hold.budget
         held = opened.held[budget.id]
@@ -102,7 +101,7 @@ def _charges(release: Release) -> list[_Charge]:
     return found
 
 
-def _beyond(charges: Sequence[_Charge]) -> int | None:
+def beyond(charges: Sequence[Charge]) -> int | None:
     """Return by how many nano-dollars a call exceeded what it held of a budget; None where none held it."""
     beyond: int | None = None
     for placed, held, charged, _event in charges:
@@ -111,7 +110,7 @@ def _beyond(charges: Sequence[_Charge]) -> int | None:
     return beyond
 
 
-def _apply(charges: Sequence[Sequence[_Charge]]) -> Work[dict[Key, list[int]]]:
+def _apply(charges: Sequence[Sequence[Charge]]) -> Work[dict[Key, list[int]]]:
     """Charge and release each budget period once; return its spent and held from before, to be walked along."""
     sums: dict[Key, list[int]] = {}
     for of_one in charges:
@@ -121,13 +120,13 @@ def _apply(charges: Sequence[Sequence[_Charge]]) -> Work[dict[Key, list[int]]]:
             total[1] += held
             total[2] += max(0, charged - held)
     for key, (charged, released, beyond) in sums.items():
-        rows = yield Sql(_SETTLE, (charged, released, beyond, *key))
+        rows = yield Sql(SETTLE_PERIOD, (charged, released, beyond, *key))
         spent, held = pair(rows[0])
         sums[key] = [spent - charged, held + released]
     return sums
 
 
-def _moves(run: _Run, release: Release, charges: Sequence[_Charge], running: dict[Key, list[int]]) -> list[BudgetMove]:
+def _moves(run: _Run, release: Release, charges: Sequence[Charge], running: dict[Key, list[int]]) -> list[BudgetMove]:
     moves: list[BudgetMove] = []
     for placed, held, charged, event in charges:
         budget = placed.hold.budget

@@ -38,6 +38,7 @@ from metering.prices import PriceBook
 from metering.providers.catalog import CANARY_HOST
 from metering.pruning import prune
 from metering.rollups import roll_up
+from metering.spool import Spool
 from metering.telemetry import Telemetry
 from metering.tokens import TokenCounter
 from proxy.ca import CertificateAuthority
@@ -74,6 +75,8 @@ GRACE: Final = timedelta(seconds=8)
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
 _ROLL_UP: Final = 300.0
+_SPOOL: Final = 1.0
+"""Between two attempts to write what is spooled into the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,18 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         budgets = BudgetBook(config.budgets).all
         ledger = Ledger(database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health)
         stack.push_async_callback(ledger.drain)
+        spool = Spool(
+            config.data_dir,
+            database,
+            ledger,
+            instance=state.instance,
+            now=now,
+            on_settled=judge.on_settled,
+            on_change=judge.on_spool,
+        )
+        stack.push_async_callback(spool.close)
+        if spooled := await spool.recover():
+            _log.info("spool_replayed_at_start", bytes=spooled)
         recovered = await ledger.recover()
 
         # What judges.
@@ -169,12 +184,14 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             tools=tools,
             key=installation.key,
             learner=learner,
+            spool=spool,
             lockouts=lockouts,
             revoked=register.revoked,
         )
         judge.swap(build_gate(config, parts))
         rules.on_change = judge.follow
         judge.on_health(None)  # ends an alert that an earlier run left
+        judge.on_spool(0)  # the same
         judge.gate.orphaned(recovered)
 
         # The doors.
@@ -248,6 +265,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))
         supervisor.every("roll_up_budgets", _ROLL_UP, lambda: roll_up_budgets(database))
         supervisor.every("prune_calls", _DAY, lambda: prune(database, before=now() - timedelta(days=config.metering.retention_days)))
+        supervisor.every("spool", _SPOOL, spool.replay)
         supervisor.run("clock", ClockWatch(lambda: judge.gate, now=now).run)
         supervisor.run("reload", lambda: reloader.at_each(hangup))
 

@@ -28,6 +28,7 @@ from metering.ledger import Ledger
 from metering.meter import Meter
 from metering.providers.wire import ReplyReader
 from metering.reading import Reading, ReplyFacts
+from metering.spool import Spool
 from metering.tokens import TokenCounter
 from storage.database import Database, StoreError
 from tollwatch.config import Config
@@ -51,6 +52,8 @@ class Parts:
     key: bytes
     """The installation's own, for the fingerprints of prompts."""
     learner: Learner | None = None
+    spool: Spool | None = None
+    """Where monitor mode keeps calls while the ledger cannot be written."""
     upstream_limits: UpstreamLimits = field(default_factory=UpstreamLimits)
     lockouts: Lockouts | None = None
     revoked: Container[str] = frozenset[str]()
@@ -77,6 +80,7 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
         unknown_formats=config.proxy.unknown_formats,
         now=now,
         learner=parts.learner,
+        spool=parts.spool,
         gap_share=config.metering.gap_share,
         upstream_limits=parts.upstream_limits,
         onchain=_onchain(config.detectors.onchain, parts.database),
@@ -193,3 +197,11 @@ class Judge:
             _log.info("store_well_again")
         self._store_failed = failure is not None
         self.gate.on_health(failure)
+
+    def on_spool(self, calls: int) -> None:
+        """Hear how many calls passed that the ledger does not hold yet; 0 when it holds all of them again."""
+        if calls:
+            told = f"The ledger cannot be written: {calls} calls passed in monitor mode and are kept in the spool until it can"
+            self.gate.degraded("spool", told)
+        else:
+            self.gate.recovered("spool")
