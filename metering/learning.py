@@ -20,7 +20,7 @@ type Clock = Callable[[], datetime]
 
 _FIRST = 30
 """Reports of a model that are all learned from; after them one in `_EVERY`."""
-_EVERY = 16
+_EVERY = 64
 _LONG = 8 << 10
 """Characters; a prompt of twice as many is learned from half as often."""
 _WAITING = 64

@@ -87,11 +87,11 @@ async def test_some_calls_teach_nothing(desk: Desk, make_call: Any, changes: dic
 
 async def test_of_a_well_known_model_only_some_calls_are_learned_from(desk: Desk, make_call: Any) -> None:
     call, learned = make_call(prompt=_PROMPT), 0
-    for _ in range(30 + 64):
+    for _ in range(30 + 256):
         desk.learner.hear(call, reported(9))
         learned += await desk.learner.learn()
 
-    assert learned == 30 + 64 // 16
+    assert learned == 30 + 256 // 64
 
 
 async def test_prompts_that_wait_are_bounded(desk: Desk, make_call: Any) -> None:
