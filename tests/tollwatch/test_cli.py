@@ -78,7 +78,7 @@ def blocked(running: Gateway) -> str:
 
 def test_a_blocked_call_and_its_alert_are_shown(shell: Shell, blocked: str) -> None:
     _, calls, _ = shell("calls", "ls")
-    _, alerts, _ = shell("alerts", "ls")
+    _, alerts, _ = shell("alerts", "ls", "--all")
 
     assert blocked in calls
     assert "gpt-4o" in calls
