@@ -197,6 +197,7 @@ class TollwatchAddon:
         for live in [live for live in self._calls.open.values() if live.connection_id == client.id]:
             self._calls.end(live, Ending.CLIENT_ABORT, status=None)
 
+    @fenced
     def client_left(self, connection_id: str) -> None:
         """Hear that a client closed its connection, while its requests may still be judged. No hook of mitmproxy's: a patch calls it."""
         self._calls.leave(connection_id)

@@ -17,7 +17,7 @@ from tests.support.provider import Provider
 
 BEFORE_SENDING = ("requestheaders", "request", "server_connect")
 ON_THE_WAY_IN = ("http_connect", "tls_clienthello", "tls_established_client", "next_layer")
-AFTER_SENDING = ("responseheaders", "response", "client_disconnected")
+AFTER_SENDING = ("responseheaders", "response", "client_disconnected", "client_left")
 ELSEWHERE = {
     "error": "runs when a call has already broken off",
     "websocket_message": "runs on an open WebSocket",

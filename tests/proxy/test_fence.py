@@ -67,7 +67,7 @@ async def ask(house: Any) -> tuple[int, bytes]:
 async def test_every_hook_stands_inside_the_fence() -> None:
     public = {name for name, member in vars(TollwatchAddon).items() if callable(member) and not name.startswith("_")}
 
-    assert public - set(hooks_of(TollwatchAddon)) == {"hook_failed", "client_left"}  # of a client that is gone nothing can leave
+    assert public - set(hooks_of(TollwatchAddon)) == {"hook_failed"}
 
 
 async def test_a_call_whose_judge_fails_after_it_began_is_recorded_as_failed(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
