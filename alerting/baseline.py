@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal, cast
 
 from alerting.subjects import NOBODY
+from storage.audit import audit_row
 from storage.database import Database, Sql, Work
 from storage.times import from_micros, to_micros
 
@@ -28,7 +29,6 @@ ON CONFLICT (service, agent, fingerprint) DO UPDATE SET approved_at = excluded.a
 WHERE baselines.approved_at IS NULL
 """
 _ALL = "SELECT service, agent, fingerprint, first_seen_at, approved_at, approved_by FROM baselines ORDER BY service, agent, first_seen_at"
-_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, 'approve', 'baseline', ?)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +73,12 @@ class Baselines:
         """Make a fingerprint normal for a service and agent."""
         place = (service, agent or NOBODY)
         known = (await self._loaded()).setdefault(place, _Known(set(), set()))
-        at = to_micros(self._now())
+        now = self._now()
+        at = to_micros(now)
 
         def work() -> Work[None]:
             yield Sql(_APPROVE, (*place, fingerprint, at, at, actor))
-            yield Sql(_AUDIT, (at, actor, f"{place[0]}/{place[1]}: {fingerprint}"))
+            yield audit_row(at=now, actor=actor, action="baseline.approved", subject=f"{place[0]}/{place[1]}", detail=fingerprint)
 
         await self._database.write(work)
         known.waiting.discard(fingerprint)

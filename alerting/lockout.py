@@ -14,6 +14,7 @@ from alerting.finding import Action, AlertKind, Finding, Occurrence, Subject, Ta
 from alerting.fingerprint import fingerprint
 from alerting.kinds import KINDS
 from metering.call import Caller
+from storage.audit import audit_row
 from storage.database import Database, Sql, Value, Work
 from storage.times import from_micros, to_micros
 
@@ -33,7 +34,6 @@ ON CONFLICT (field, name) DO UPDATE SET locked_at = excluded.locked_at, locked_b
 WHERE lockouts.released_at IS NOT NULL
 """
 _RELEASE = "UPDATE lockouts SET released_at = ?, released_by = ? WHERE field = ? AND name = ? AND released_at IS NULL RETURNING name"
-_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
 _VIOLATIONS = """
 SELECT a.subject, d.detected_at, d.call_id FROM alerts a JOIN detections d ON d.alert_seq = a.seq
 WHERE a.severity = 'critical' AND a.kind NOT IN ('user_locked_out', 'client_cert_revoked') AND a.last_seen_at > ?
@@ -215,13 +215,13 @@ class Lockouts:
     def _locking(self, lock: Lock, *, taken: Taken) -> Work[None]:
         at, who = to_micros(lock.locked_at), lock.who
         yield Sql(_LOCK, (who.field, who.name, at, lock.locked_by, lock.reason))
-        yield Sql(_AUDIT, (at, lock.locked_by, "lock", str(who), lock.reason))
+        yield audit_row(at=lock.locked_at, actor=lock.locked_by, action="user.locked", subject=str(who), detail=lock.reason)
         yield from self._book.work([Occurrence(finding=locked_out(lock), taken=taken, at=lock.locked_at)])
 
     def _releasing(self, who: Who, key: str, *, actor: str, at: datetime) -> Work[None]:
         moment = to_micros(at)
         if (yield Sql(_RELEASE, (moment, actor, who.field, who.name))):
-            yield Sql(_AUDIT, (moment, actor, "unlock", str(who), ""))
+            yield audit_row(at=at, actor=actor, action="user.unlocked", subject=str(who))
         yield from episodes.clear(key, at=at, resolution=AlertAction.CONDITION_CLEARED)
 
     def _of(self, who: Who) -> dict[str, Lock]:

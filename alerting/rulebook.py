@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from alerting.policy import Policy
 from alerting.rule_settings import RuleSettings
+from storage.audit import audit_row
 from storage.database import Database, Sql, Work
 from storage.times import from_micros, to_micros
 
@@ -26,7 +27,6 @@ VALUES (?, (SELECT COALESCE(MAX(seq), 0) + 1 FROM rules), ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, updated_at = excluded.updated_at, updated_by = excluded.updated_by
 """
 _REMOVE = "DELETE FROM rules WHERE id = ?"
-_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, 'rule', ?)"
 
 
 class RuleExistsError(ValueError):
@@ -135,31 +135,31 @@ class RuleBook:
                 raise RuleExistsError(f"There is a rule {settings.id!r} already: change it, or give the new one another id")
             if len(self._stored) >= MOST_STORED:
                 raise ValueError(f"There are {MOST_STORED:,} stored rules, which is the most: remove some first")
-            return await self._put(settings, actor=actor, action="create")
+            return await self._put(settings, actor=actor, action="created")
 
     async def change(self, settings: RuleSettings, *, actor: str) -> KeptRule:
         """Put another definition in the place of a stored rule. Raises NoRuleError, ReadOnlyRuleError, ValueError or StoreError."""
         async with self._changing:
             self._known(settings.id)
-            return await self._put(settings, actor=actor, action="change")
+            return await self._put(settings, actor=actor, action="changed")
 
     async def enable(self, rule_id: str, *, enabled: bool, actor: str) -> KeptRule:
         """Switch a stored rule on or off. Raises as `change` does."""
         async with self._changing:
             kept = self._known(rule_id)
             settings = kept.settings.model_copy(update={"enabled": enabled})
-            return await self._put(settings, actor=actor, action="enable" if enabled else "disable")
+            return await self._put(settings, actor=actor, action="enabled" if enabled else "disabled")
 
     async def remove(self, rule_id: str, *, actor: str) -> None:
         """Remove a stored rule; what it counted and raised stays. Raises NoRuleError, ReadOnlyRuleError or StoreError."""
         async with self._changing:
             if rule_id not in self.broken and rule_id not in self._stored:
                 self._known(rule_id)
-            at = to_micros(self._now())
+            now = self._now()
 
             def work() -> Work[None]:
                 yield Sql(_REMOVE, (rule_id,))
-                yield Sql(_AUDIT, (at, actor, "delete", rule_id))
+                yield audit_row(at=now, actor=actor, action="rule.deleted", subject=rule_id)
 
             await self._database.write(work)
             self.broken.pop(rule_id, None)
@@ -196,7 +196,7 @@ class RuleBook:
 
         def work() -> Work[None]:
             yield Sql(_PUT, (settings.id, definition, at, actor, at, actor))
-            yield Sql(_AUDIT, (at, actor, action, settings.id))
+            yield audit_row(at=now, actor=actor, action=f"rule.{action}", subject=settings.id, detail=definition)
 
         await self._database.write(work)
         self._stored[settings.id] = kept

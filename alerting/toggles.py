@@ -9,15 +9,14 @@ from typing import cast
 from alerting.episodes import TOGGLE_PREFIX
 from alerting.kinds import LOCAL_TYPES
 from alerting.settings import AlertingSettings
+from storage.audit import audit_row
 from storage.database import Row, Sql, Work
-from storage.times import to_micros
 
 RETENTION = "retention_days"
 LONGEST_RETENTION = 3650
 
 READ = "SELECT name, value FROM alert_settings"
 _WRITE = "INSERT INTO alert_settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, 'set', 'alerts config', ?)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,4 +70,6 @@ def write(changes: Mapping[str, str], *, at: datetime, actor: str) -> Work[None]
     """Keep the choices, and who made them."""
     for name, value in changes.items():
         yield Sql(_WRITE, (name, value))
-    yield Sql(_AUDIT, (to_micros(at), actor, json.dumps(dict(changes), sort_keys=True)))
+    yield audit_row(
+        at=at, actor=actor, action="alert_config.changed", subject="alert config", detail=json.dumps(dict(changes), sort_keys=True)
+    )

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import cast
 
 from alerting.subjects import NOBODY
+from storage.audit import audit_row
 from storage.database import Database, Many, Sql, Work
 from storage.times import from_micros, to_micros
 
@@ -32,7 +33,6 @@ _ALL = """
 SELECT service, agent, tool, fingerprint, first_seen_at, approved_at, approved_by FROM tool_baselines
 ORDER BY service, agent, tool, first_seen_at
 """
-_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, 'approve', 'tool', ?)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +96,14 @@ class ToolBaselines:
                 "`tollwatch tools ls` shows them"
             )
         (one,) = found
-        at = to_micros(self._now())
+        now = self._now()
+        at = to_micros(now)
 
         def work() -> Work[None]:
             yield Sql(_APPROVE, (at, actor, service, agent or NOBODY, tool, one.fingerprint))
-            yield Sql(_AUDIT, (at, actor, f"{service}/{agent or NOBODY}/{tool}: {one.fingerprint}"))
+            yield audit_row(
+                at=now, actor=actor, action="tool.approved", subject=f"{service}/{agent or NOBODY}/{tool}", detail=one.fingerprint
+            )
 
         await self._database.write(work)
         known = (await self._loaded()).setdefault((service, agent or NOBODY), {}).setdefault(tool, _Known())

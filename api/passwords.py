@@ -7,9 +7,9 @@ from typing import Protocol
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
-from api.audit import audit_row
 from api.secret import same
 from api.times import Clock
+from storage.audit import audit_row
 from storage.database import Database, Sql, Work
 
 MIN_LENGTH = 8

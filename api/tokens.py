@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from api.audit import audit_row
 from api.scopes import Principal, Scope
 from api.secret import TOKEN_PREFIX, digest, new_secret, same
 from api.sessions import SEEN_EVERY
 from api.times import Clock, rfc3339
+from storage.audit import audit_row
 from storage.database import Database, Row, Sql, Work
 from storage.ids import uuid7
 from storage.times import from_micros, to_micros

@@ -7,12 +7,12 @@ from typing import cast
 
 from metering.holds import BudgetState
 from metering.ledger_work import ADD_HISTORY
+from storage.audit import audit_row
 from storage.database import Database, Many, Sql, Work
 from storage.times import to_micros
 
 _SPENT = "SELECT spent FROM budget_periods WHERE budget_id = ? AND starts_at = ?"
 _TAKE_BACK = "UPDATE budget_periods SET spent = spent - ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
-_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, 'budget.reset', ?, ?)"
 
 
 def reset_work(state: BudgetState, *, at: datetime, actor: str) -> Work[int]:
@@ -25,7 +25,7 @@ def reset_work(state: BudgetState, *, at: datetime, actor: str) -> Work[int]:
     ((spent, held),) = yield Sql(_TAKE_BACK, (amount, budget.id, starts_at))
     yield Many(ADD_HISTORY, [(moment, None, budget.id, starts_at, "reset", -amount, spent, held, budget.limit.amount, 0)])
     detail = {"amount": amount, "unit": "nano_usd" if budget.limit.unit == "usd" else "tokens", "period_start": starts_at}
-    yield Sql(_AUDIT, (moment, actor, budget.id, json.dumps(detail)))
+    yield audit_row(at=at, actor=actor, action="budget.reset", subject=budget.id, detail=json.dumps(detail))
     return amount
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import cast
 
 from proxy.client_authority import Field, Issued
+from storage.audit import audit_row
 from storage.database import Database, Many, Row, Sql, Work
 from storage.times import from_micros, to_micros
 
@@ -15,7 +16,6 @@ _COLUMNS = "serial, field, name, sha256, issued_at, not_after, revoked_at, revok
 _ALL = f"SELECT {_COLUMNS} FROM client_certificates ORDER BY issued_at, serial"  # noqa: S608  # a constant
 _INSERT = f"INSERT INTO client_certificates ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)"  # noqa: S608  # the same
 _REVOKE = "UPDATE client_certificates SET revoked_at = ?, revoked_by = ? WHERE serial = ? AND revoked_at IS NULL"
-_AUDIT = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
 _SHORTEST_SERIAL = 8
 """Digits of a serial number that may stand for the whole, where no other begins so."""
 
@@ -126,10 +126,15 @@ def _from_row(row: Row) -> Registered:
 def _recording(issued: Issued, *, actor: str) -> Work[None]:
     issued_at, not_after = to_micros(issued.issued_at), to_micros(issued.not_after)
     yield Sql(_INSERT, (issued.serial, issued.field, issued.name, issued.sha256, issued_at, not_after))
-    yield Sql(_AUDIT, (issued_at, actor, "issue", f"client certificate {issued.serial}", f"{issued.field} {issued.name}"))
+    yield _audit(issued, "issued", actor=actor, at=issued.issued_at)
 
 
 def _revoking(meant: Sequence[Issued], *, actor: str, at: datetime) -> Work[None]:
     moment = to_micros(at)
     yield Many(_REVOKE, [(moment, actor, issued.serial) for issued in meant])
-    yield Many(_AUDIT, [(moment, actor, "revoke", f"client certificate {one.serial}", f"{one.field} {one.name}") for one in meant])
+    for one in meant:
+        yield _audit(one, "revoked", actor=actor, at=at)
+
+
+def _audit(issued: Issued, what: str, *, actor: str, at: datetime) -> Sql:
+    return audit_row(at=at, actor=actor, action=f"client_certificate.{what}", subject=issued.serial, detail=f"{issued.field} {issued.name}")

@@ -55,7 +55,7 @@ async def test_a_locked_user_is_refused_until_released_and_the_alert_ends_with_i
     assert not (await world.gate.admit(a_call(caller={"user": "ada"}))).blocked
     assert not await lockouts.unlock(ADA, actor="cli:root")
     audit = await world.database.read("SELECT actor, action, subject, detail FROM audit ORDER BY seq")
-    assert audit == [("cli:root", "lock", "user ada", "laptop stolen"), ("cli:root", "unlock", "user ada", "")]
+    assert audit == [("cli:root", "user.locked", "user ada", "laptop stolen"), ("cli:root", "user.unlocked", "user ada", "")]
 
 
 async def test_a_caller_without_a_name_is_its_key_and_a_locked_key_refuses_all_who_come_with_it(house: Any, a_call: Any) -> None:

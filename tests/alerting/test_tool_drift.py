@@ -77,7 +77,7 @@ async def test_an_approved_definition_is_normal_too_and_its_alert_ends(worlds: A
     assert alert.resolution == "condition_cleared"
     again = await ToolBaselines(database, now=clock).all()
     assert [(one.tool, one.approved_by) for one in again] == [("search", "first definition seen"), ("search", "me")]
-    assert (await database.read("SELECT actor, action, subject FROM audit")) == [("me", "approve", "tool")]
+    assert (await database.read("SELECT actor, action, subject FROM audit")) == [("me", "tool.approved", "openai/a/search")]
 
 
 async def test_where_nothing_is_normal_at_first_each_definition_waits(worlds: Any, with_tools: Any) -> None:

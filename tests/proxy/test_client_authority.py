@@ -132,10 +132,10 @@ async def test_what_is_recorded_and_revoked_stands_in_the_store_and_in_the_audit
     assert {one.revoked_by for one in await read(database)} == {"b", "c"}
     audit = await database.read("SELECT actor, action, detail FROM audit ORDER BY seq")
     assert [*map(tuple, audit)] == [
-        ("a", "issue", "user ada"),
-        ("a", "issue", "user ada"),
-        ("b", "revoke", "user ada"),
-        ("c", "revoke", "user ada"),
+        ("a", "client_certificate.issued", "user ada"),
+        ("a", "client_certificate.issued", "user ada"),
+        ("b", "client_certificate.revoked", "user ada"),
+        ("c", "client_certificate.revoked", "user ada"),
     ]
     with pytest.raises(ValueError, match="revoked already"):
         await register.revoke("ada", actor="d")

@@ -92,8 +92,8 @@ def test_a_stored_rule_is_in_force_at_once_and_counted_and_kept_when_the_gateway
         assert rows["SECRETS"]["last_30_days"] == {"allow": 0, "alert": 1, "block": 2, "unmatched": 1, "passed_over": 0}
         shell("rules", "rm", "SECRETS")
         assert list(shell.rules()) == ["SEC-003"]
-        changes = [row["action"] for row in gateway.rows("SELECT action FROM audit WHERE subject = 'rule' ORDER BY seq")]
-        assert changes == ["create", "disable", "enable", "change", "delete"]
+        changes = [row["action"] for row in gateway.rows("SELECT action FROM audit WHERE action LIKE 'rule.%' ORDER BY seq")]
+        assert changes == [f"rule.{done}" for done in ("created", "disabled", "enabled", "changed", "deleted")]
         assert TOKEN.encode() not in gateway.database.read_bytes() + gateway.log_file.read_bytes()
 
 
