@@ -101,6 +101,11 @@ class Alert:
         return f"alert_{self.seq}"
 
     @property
+    def rules_id(self) -> str:
+        """Its id in the rules feed."""
+        return f"alert-{self.seq:03d}"
+
+    @property
     def local_type(self) -> str | None:
         """Its type in the local feed; None: not shown there."""
         return local_type(self.kind, severity=self.severity, taken=self.action)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from alerting import endings, episodes, listing, toggles
-from alerting.alert import Alert, AlertAction, Change, HistoryEntry, RecordedAlert, from_row
+from alerting.alert import Alert, AlertAction, Change, HistoryEntry, RecordedAlert, Status, from_row
 from alerting.finding import AlertKind, Occurrence, Severity
 from alerting.kinds import Selection
 from alerting.listing import AlertCounts, Page
@@ -75,20 +75,26 @@ class AlertBook:
 
     # --- questions -----------------------------------------------------------------------------------------------------
 
-    async def list(
+    async def list(  # noqa: PLR0913  # all keyword-only: what a page is
         self,
         *,
         kinds: Sequence[AlertKind | Selection] | None = None,
         dismissed: bool | None = None,
+        status: Status | None = None,
         severity: Severity | None = None,
         limit: int = 1000,
         skip: int = 0,
         after: int | None = None,
     ) -> Sequence[Alert]:
         """Return alerts, newest first. `dismissed`: only the resolved (True) or unresolved (False); `after`: only below this seq."""
-        page = Page(kinds=kinds, dismissed=dismissed, severity=severity, limit=limit, skip=skip, after=after)
+        page = Page(kinds=kinds, dismissed=dismissed, status=status, severity=severity, limit=limit, skip=skip, after=after)
         question = listing.select(page)
         return [from_row(row) for row in await self._database.read(question.text, question.params)]
+
+    async def count(self, *, kinds: Sequence[AlertKind | Selection] | None = None, status: Status | None = None) -> int:
+        """Return how many alerts of these kinds stand so."""
+        question = listing.count(Page(kinds=kinds, status=status, limit=1))
+        return cast("int", (await self._database.read(question.text, question.params))[0][0])
 
     async def get(self, key: int | str) -> Alert | None:
         """Return the alert of a `seq` (int) or an `id` (str)."""

@@ -187,6 +187,9 @@ LOCAL_TYPES = (
 )
 """The ten types of the local feed; each has a toggle, whether or not a kind of this version raises it."""
 
+RULES_TYPES: Mapping[str, AlertKind] = MappingProxyType({row.rules_type: row.kind for row in _ROWS if row.rules_type is not None})
+"""The types of the rules feed."""
+
 DENIED_SEVERITIES = (Severity.HIGH, Severity.CRITICAL)
 _LOCALLY_CRITICAL = frozenset({AlertKind.PROMPT_DRIFT, AlertKind.BUDGET_EXCEEDED, AlertKind.ONCHAIN_DENIED})
 

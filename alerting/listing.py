@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alerting.alert import COLUMNS
+from alerting.alert import COLUMNS, Status
 from alerting.finding import AlertKind, Severity
 from alerting.kinds import Selection
 from storage.database import Sql, Value
@@ -35,6 +35,7 @@ class Page:
     kinds: Sequence[AlertKind | Selection] | None = None
     dismissed: bool | None = None
     """Resolved in whatever way: what the local feed calls dismissed."""
+    status: Status | None = None
     severity: Severity | None = None
     after: int | None = None
     """Only those with a smaller `seq`: the next page after one that ended with it."""
@@ -42,22 +43,42 @@ class Page:
     skip: int = 0
 
 
+_STATUS = {
+    Status.OPEN: "resolved_at IS NULL AND acknowledged_at IS NULL",
+    Status.ACKNOWLEDGED: "resolved_at IS NULL AND acknowledged_at IS NOT NULL",
+    Status.RESOLVED: "resolved_at IS NOT NULL",
+}
+
+
 def select(page: Page) -> Sql:
     """Return the statement that answers with the page, newest first."""
-    where: list[str] = ["1 = 1"]
     params: list[Value] = []
+    text = f"SELECT {COLUMNS} FROM alerts WHERE {_where(page, params)} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608  # values are bound
+    return Sql(text, (*params, page.limit, page.skip))
+
+
+def count(page: Page) -> Sql:
+    """Return the statement that answers with the number of alerts on all pages of this kind."""
+    params: list[Value] = []
+    return Sql(f"SELECT COUNT(*) FROM alerts WHERE {_where(page, params)}", tuple(params))  # noqa: S608  # the same
+
+
+def _where(page: Page, params: list[Value]) -> str:
+    """Return the condition that a page puts, and bind its values."""
+    where: list[str] = ["1 = 1"]
     if page.kinds is not None:
         where.append(_any_of(page.kinds, params))
     if page.dismissed is not None:
         where.append("resolved_at IS NOT NULL" if page.dismissed else "resolved_at IS NULL")
+    if page.status is not None:
+        where.append(_STATUS[page.status])
     if page.severity is not None:
         where.append("severity = ?")
         params.append(page.severity.value)
     if page.after is not None:
         where.append("seq < ?")
         params.append(page.after)
-    text = f"SELECT {COLUMNS} FROM alerts WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608  # values are bound
-    return Sql(text, (*params, page.limit, page.skip))
+    return " AND ".join(where)
 
 
 def _any_of(kinds: Sequence[AlertKind | Selection], params: list[Value]) -> str:

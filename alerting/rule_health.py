@@ -72,6 +72,25 @@ class Health:
         """The weighted sum of the parts, rounded down."""
         return sum(WEIGHTS[name] * value for name, value in self.parts.items()) // 100
 
+    def as_json(self, *, dormant: bool) -> dict[str, object]:
+        """Return it as a JSON object, moments in RFC 3339."""
+        activity, record = self.activity, self.record
+        return {
+            "rule_id": self.rule.id,
+            "score": self.score,
+            "parts": dict(self.parts),
+            "notes": list(self.notes),
+            "dormant": dormant,
+            "evaluation_count": activity.evaluations,
+            "denied_count": activity.denied,
+            "deny_rate": activity.deny_rate,
+            "last_evaluated_at": activity.evaluated_at and activity.evaluated_at.isoformat(),
+            "enabled_at": record.enabled_at.isoformat(),
+            "changed_at": record.changed_at.isoformat(),
+            "measured_at": record.measured_at and record.measured_at.isoformat(),
+            "measured_score": record.score,
+        }
+
 
 def look_back(settings: RuleHealthSettings) -> timedelta:
     """Return how far back counts are needed."""

@@ -40,6 +40,8 @@ class RuleWatch:
         self._now = now
         self._conditions = Conditions(database, book, now=now)
         self._analysis = Analysis()
+        self._looking = asyncio.Lock()
+        """Held by who raises and ends alerts: what was read a moment ago must still be so when it is written."""
 
     async def run(self, changed: asyncio.Event) -> None:
         """Look at the rules now, whenever they `changed`, and every hour, for ever."""
@@ -57,19 +59,41 @@ class RuleWatch:
 
     async def changed(self) -> None:
         """Hold the rules against each other, and remember what changed."""
-        rules, at = tuple(self._rules()), self._now()
-        await self._database.write(lambda: rule_records.note(rules, at=at))
-        self._analysis = await asyncio.to_thread(analyse, rules)
-        found = [Condition(finding, str(finding.evidence["conflict_type"])) for finding in conflict_findings(self._analysis)]
-        await self._conditions.hold(AlertKind.RULE_CONFLICT, found)
+        async with self._looking:
+            rules, at = tuple(self._rules()), self._now()
+            await self._database.write(lambda: rule_records.note(rules, at=at))
+            self._analysis = await asyncio.to_thread(analyse, rules)
+            found = [Condition(finding, str(finding.evidence["conflict_type"])) for finding in conflict_findings(self._analysis)]
+            await self._conditions.hold(AlertKind.RULE_CONFLICT, found)
 
     async def check(self) -> None:
         """Look at what time did to the rules."""
-        at = self._now()
-        healths = await read_health(self._database, self._counts, self._rules(), analysis=self._analysis, settings=self._settings, now=at)
-        await self._dormant(healths, at)
-        await self._denying(healths)
-        await self._measure(healths, at)
+        await self._check()
+
+    async def health(self, rule_id: str) -> Health | None:
+        """Return how an enabled rule stands; None where there is none. Nothing is measured for the alerts by it."""
+        rules = [rule for rule in self._rules() if rule.id == rule_id]
+        return next(iter(await self._read(rules, self._now())), None)
+
+    async def evaluate(self, rule_id: str) -> Health | None:
+        """Measure one enabled rule now, with the alerts that it brings; None where there is none."""
+        return next((one for one in await self._check(measured=rule_id) if one.rule.id == rule_id), None)
+
+    def is_dormant(self, health: Health) -> bool:
+        """Whether a rule was not evaluated for long."""
+        return rule_health.is_dormant(health, self._settings, self._now())
+
+    async def _check(self, *, measured: str | None = None) -> list[Health]:
+        async with self._looking:
+            at = self._now()
+            healths = await self._read(self._rules(), at)
+            await self._dormant(healths, at)
+            await self._denying(healths)
+            await self._measure(healths, at, measured)
+        return healths
+
+    async def _read(self, rules: Sequence[RuleSettings], at: datetime) -> list[Health]:
+        return await read_health(self._database, self._counts, rules, analysis=self._analysis, settings=self._settings, now=at)
 
     async def _dormant(self, healths: Sequence[Health], at: datetime) -> None:
         found = [rule_health.dormant(one, self._settings, at) for one in healths if rule_health.is_dormant(one, self._settings, at)]
@@ -85,10 +109,10 @@ class RuleWatch:
         ]
         await self._conditions.hold(kind, list(map(Condition, found)))
 
-    async def _measure(self, healths: Sequence[Health], at: datetime) -> None:
+    async def _measure(self, healths: Sequence[Health], at: datetime, measured: str | None) -> None:
         kind = AlertKind.RULE_HEALTH_DECLINE
         holding = await self._conditions.holding(kind)
-        due = {one.rule.id for one in healths if _is_due(one.record, at)}
+        due = {one.rule.id for one in healths if one.rule.id == measured or _is_due(one.record, at)}
         declines: list[Condition] = []
         for one in healths:
             before = holding.get(_key(kind, one))

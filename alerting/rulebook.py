@@ -59,6 +59,18 @@ class KeptRule:
         """Whether calls are judged by it."""
         return self.settings.enabled and not self.set_aside
 
+    def as_json(self) -> dict[str, object]:
+        """Return it as a JSON object, moments in RFC 3339."""
+        return {
+            **self.settings.model_dump(mode="json", by_alias=True, exclude_none=True),
+            "origin": self.origin,
+            "in_force": self.in_force,
+            "created_at": self.created_at and self.created_at.isoformat(),
+            "created_by": self.created_by,
+            "updated_at": self.updated_at and self.updated_at.isoformat(),
+            "updated_by": self.updated_by,
+        }
+
 
 class RuleBook:
     """All rules. Each change is checked, then durable, then in force; one that cannot be made changes nothing.

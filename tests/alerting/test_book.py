@@ -265,6 +265,10 @@ async def test_counts_say_how_many_stand_where(book: Any, an_occurrence: Any) ->
 
     assert [alert.status for alert in await book.list(limit=2, after=3)] == [Status.RESOLVED, Status.ACKNOWLEDGED]
     assert (counts.open, counts.acknowledged, counts.resolved) == (2, 1, 1)
+    for status, seqs in ((Status.OPEN, [4, 3]), (Status.ACKNOWLEDGED, [1]), (Status.RESOLVED, [2])):
+        assert [alert.seq for alert in await book.list(status=status)] == seqs
+        assert await book.count(status=status) == len(seqs)
+    assert (await book.count(), await book.count(kinds=[AlertKind.POLICY_VIOLATION])) == (4, 0)
     assert counts.by_severity == {Severity.LOW: 1, Severity.HIGH: 2}
     assert await book.get(99) is None
 

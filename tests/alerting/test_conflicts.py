@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from alerting.conflicts import OPPOSITE, SHADOWED, analyse, conflict_findings
+from alerting.conflicts import OPPOSITE, SHADOWED, Analysis, analyse, analyse_one, conflict_findings
 from alerting.rule_settings import RuleSettings
 
 
@@ -70,6 +70,29 @@ def test_what_cannot_be_decided_is_said_and_is_no_conflict() -> None:
 
     assert any("rule A leaves anything to rule B" in sentence and "20,000 states" in sentence for sentence in analysis.undecided)
     assert analysis.shadows == ()
+
+
+@pytest.mark.parametrize("rules", [rules for rules, _expected in CONFLICTS])
+def test_one_rule_held_against_the_others_shows_what_holding_all_together_shows_of_it(rules: list[RuleSettings]) -> None:
+    everything = analyse(rules)
+
+    for rule in (rule for rule in rules if rule.enabled):
+        one = analyse_one(rule.id, rules)
+
+        assert {(o.first.id, o.second.id) for o in one.overlaps} == {
+            (o.first.id, o.second.id) for o in everything.overlaps if rule in (o.first, o.second)
+        }
+        alone = {(s.rule.id, s.by[0].id) for s in everything.shadows if len(s.by) == 1}
+        expected = {(shadowed, by) for shadowed, by in alone if rule.id in {shadowed, by}}
+        expected |= {(s.rule.id, s.by[0].id) for s in everything.shadows if s.rule == rule}
+        assert {(s.rule.id, s.by[0].id) for s in one.shadows} == expected
+
+
+def test_a_rule_that_is_off_or_that_no_call_can_match_is_in_nobodys_way() -> None:
+    rules = [a_rule("A", "block", endpoint="chats"), a_rule("B", "allow"), a_rule("C", "block", enabled=False)]
+
+    assert [rule.id for rule in analyse_one("A", rules).impossible] == ["A"]
+    assert analyse_one("C", rules) == Analysis()
 
 
 MATCHES: list[dict[str, Any]] = [{"department": "sales"}, {"model": "gpt-4o"}]

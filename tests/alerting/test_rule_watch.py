@@ -261,3 +261,33 @@ async def test_what_is_known_outlives_a_restart(watched: Watched, database: Any,
 
     assert len(await again.all(AlertKind.RULE_CONFLICT)) == 1
     assert await again.open(AlertKind.RULE_DORMANT) == ["A", "B"]
+
+
+# --- one rule, when somebody asks ------------------------------------------------------------------------------------------
+
+
+async def test_a_rule_is_measured_when_somebody_asks_for_it_and_a_decline_is_told_at_once(watched: Watched) -> None:
+    used = kept("A", "block", model="gpt-4*", department="sales")
+    await watched.change(used)
+    watched.call(1, caller={"department": "sales"})
+    watched.call(1, caller={"department": "engineering"})
+    await watched.days(1)
+    watched.clock.pass_by(days=120)
+
+    healthy = await watched.watch.health("A")
+    assert await watched.open(AlertKind.RULE_HEALTH_DECLINE) == []  # to be read is not to be measured
+    measured = await watched.watch.evaluate("A")
+
+    assert healthy is not None
+    assert measured is not None
+    assert (healthy.score, measured.score) == (68, 68)
+    assert watched.watch.is_dormant(measured)
+    assert await watched.open(AlertKind.RULE_HEALTH_DECLINE) == ["A"]
+    assert (await watched.watch.health("A")).record.score == 68
+
+
+async def test_no_health_is_told_of_a_rule_that_is_off_or_does_not_exist(watched: Watched) -> None:
+    await watched.change(kept("A", "block", model="o3").model_copy(update={"enabled": False}))
+
+    assert [await watched.watch.health(rule_id) for rule_id in ("A", "B")] == [None, None]
+    assert [await watched.watch.evaluate(rule_id) for rule_id in ("A", "B")] == [None, None]

@@ -28,7 +28,6 @@ from tollwatch.configerrors import sentences
 from tollwatch.exits import CommandError, Exit
 from tollwatch.output import json_lines, json_value, line, note, printable, styled, table
 from tollwatch.rawconfig import RawConfig, read_config
-from tollwatch.rule_commands import as_json
 from tollwatch.store import beside, now
 
 _DAYS = 30
@@ -42,7 +41,7 @@ def ls(arguments: Namespace) -> int:
     kept, broken, counts = _stored(config)
     ordered = _in_order(kept)
     if arguments.json:
-        json_lines({**as_json(one), "last_30_days": _numbers(one.settings.id, counts)} for one in ordered)
+        json_lines({**one.as_json(), "last_30_days": _numbers(one.settings.id, counts)} for one in ordered)
     else:
         table(
             ["ACTION", "PRIORITY", "ID", "STATE", "FROM", "TESTED", "MATCHED", "TITLE"],
@@ -63,7 +62,7 @@ def show(arguments: Namespace) -> int:
     one = next((one for one in kept if one.settings.id == arguments.id), None)
     if one is None:
         raise CommandError(f"There is no rule {arguments.id!r}; `tollwatch rules ls` shows all")
-    shown = {**as_json(one), "last_30_days": _numbers(arguments.id, counts)}
+    shown = {**one.as_json(), "last_30_days": _numbers(arguments.id, counts)}
     if arguments.json:
         json_value(shown)
         return Exit.OK

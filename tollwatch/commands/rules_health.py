@@ -91,31 +91,12 @@ def _pair(one: Overlap) -> str:
 def _as_json(report: _Report, config: Config) -> dict[str, object]:
     analysis = report.analysis
     return {
-        "rules": [_health_json(one, dormant=is_dormant(one, config.rule_health, now())) for one in report.healths],
+        "rules": [one.as_json(dormant=is_dormant(one, config.rule_health, now())) for one in report.healths],
         "conflicts": [_overlap_json(one) for one in analysis.overlaps if one.is_conflict],
         "overlaps": [_overlap_json(one) for one in analysis.overlaps if not one.is_conflict],
         "shadowed": [_shadow_json(one) for one in analysis.shadows],
         "impossible": [rule.id for rule in analysis.impossible],
         "undecided": list(analysis.undecided),
-    }
-
-
-def _health_json(one: Health, *, dormant: bool) -> dict[str, object]:
-    activity, record = one.activity, one.record
-    return {
-        "rule_id": one.rule.id,
-        "score": one.score,
-        "parts": dict(one.parts),
-        "notes": list(one.notes),
-        "dormant": dormant,
-        "evaluation_count": activity.evaluations,
-        "denied_count": activity.denied,
-        "deny_rate": activity.deny_rate,
-        "last_evaluated_at": activity.evaluated_at.isoformat() if activity.evaluated_at else None,
-        "enabled_at": record.enabled_at.isoformat(),
-        "changed_at": record.changed_at.isoformat(),
-        "measured_at": record.measured_at.isoformat() if record.measured_at else None,
-        "measured_score": record.score,
     }
 
 
