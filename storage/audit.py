@@ -1,11 +1,14 @@
 """The audit trail: who changed what, when. Rows are appended and read; nothing in the product changes or deletes one."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
-from storage.database import Sql
-from storage.times import to_micros
+from storage.database import Database, Sql, Value
+from storage.times import from_micros, to_micros
 
 _APPEND = "INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)"
+_KNOWN = "SELECT 1 FROM audit WHERE seq = ?"
 
 
 def audit_row(*, at: datetime, actor: str, action: str, subject: str, detail: str = "") -> Sql:
@@ -15,3 +18,70 @@ def audit_row(*, at: datetime, actor: str, action: str, subject: str, detail: st
     besides (JSON where it has parts). None of them may hold a secret.
     """
     return Sql(_APPEND, (to_micros(at), actor, action, subject, detail))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One change. `id` grows with each, and is never given twice."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    detail: str
+
+    def as_json(self) -> dict[str, str | int]:
+        """Return it as a JSON object; the moment is RFC 3339."""
+        return {
+            "id": self.id,
+            "at": self.at.isoformat().replace("+00:00", "Z"),
+            "actor": self.actor,
+            "action": self.action,
+            "subject": self.subject,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditQuestion:
+    """Which changes are asked for; None: no restriction."""
+
+    limit: int
+    since: datetime | None = None
+    after: int | None = None
+    """Those that follow this one in the order asked for."""
+    newest_first: bool = False
+    actor: str | None = None
+    action: str | None = None
+    """A whole action (`token.created`), or its noun alone (`token`)."""
+
+
+async def read_audit(database: Database, question: AuditQuestion) -> list[AuditEntry]:
+    """Return a page of the trail."""
+    where, params = ["1 = 1"], list[Value]()
+    if question.since is not None:
+        where.append("at >= ?")
+        params.append(to_micros(question.since))
+    if question.after is not None:
+        where.append("seq < ?" if question.newest_first else "seq > ?")
+        params.append(question.after)
+    if question.actor is not None:
+        where.append("actor = ?")
+        params.append(question.actor)
+    if question.action is not None:
+        where.append("(action = ? OR substr(action, 1, ?) = ?)")
+        noun = f"{question.action}."
+        params += [question.action, len(noun), noun]
+    order = "DESC" if question.newest_first else "ASC"
+    text = f"SELECT seq, at, actor, action, subject, detail FROM audit WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"  # noqa: S608  # values are bound
+    rows = cast("list[tuple[int, int, str, str, str, str]]", await database.read(text, (*params, question.limit)))
+    return [
+        AuditEntry(id=seq, at=from_micros(at), actor=actor, action=action, subject=subject, detail=detail)
+        for seq, at, actor, action, subject, detail in rows
+    ]
+
+
+async def is_audited(database: Database, entry_id: int) -> bool:
+    """Whether an entry has this id."""
+    return bool(await database.read(_KNOWN, (entry_id,)))

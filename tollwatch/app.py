@@ -243,7 +243,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         rule_watch = RuleWatch(
             database=database, book=book, counts=rule_counts, rules=lambda: judge.gate.rules, settings=config.rule_health, now=now
         )
-        reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, follow=lambda new: proxy.follow(new.users))
+        reloader = Reloader(
+            config, parts=parts, judge=judge, reread=reread, state=state, now=now, follow=lambda new: proxy.follow(new.users)
+        )
         more = {
             **people_commands(lockouts, register),
             **rule_commands(rules),

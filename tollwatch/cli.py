@@ -115,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     add(group("password", "the password of the API"), "reset", "password:reset", "remove it and print a new setup code", reads=True)
     _alerts(group("alerts", "what is wrong"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
+    _audit(add(commands, "audit", "audit:audit", "who changed what, when; newest first", reads=True))
     _tools(group("tools", "the definitions of tools that are normal"), add)
     _users(group("users", "the people who call, and who is locked out"), add)
     _ledger(commands, group("calls", "the ledger, one row a call"), add)
@@ -309,6 +310,13 @@ def _environment(made: argparse.ArgumentParser, *, executes: bool) -> None:
         made.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND", help=_REST)
         return
     made.add_argument("--shell", choices=["bash", "zsh", "fish", "powershell", "dotenv"], default=None)
+
+
+def _audit(audit: argparse.ArgumentParser) -> None:
+    audit.add_argument("--since", metavar="WHEN", help="a span back from now (24h) or a time (2026-01-31T10:00:00Z)")
+    audit.add_argument("--limit", type=_positive, default=50)
+    audit.add_argument("--actor", help="only what this one did, for example cli:ada")
+    audit.add_argument("--action", help="only this action (token.created), or all of a noun (token)")
 
 
 def _count(text: str) -> int:

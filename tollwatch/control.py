@@ -37,7 +37,7 @@ class ControlError(Exception):
 class Reload(Protocol):
     """Reads the config again and swaps what can be swapped; answers with sentences. Raises ValueError when it changes nothing."""
 
-    async def __call__(self) -> list[str]:
+    async def __call__(self, *, actor: str) -> list[str]:
         """Read, check, swap."""
         ...
 
@@ -101,10 +101,10 @@ class Commands:
         await self.alerts.dismiss(seq, actor=given["actor"], feed="cli")
         return {"dismissed": f"alert_{seq}"}
 
-    async def _reload(self, _given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
+    async def _reload(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
         if self.reload is None:
             raise ControlError("No gateway runs, so there is nothing to reload; the next `tollwatch run` reads the config")
-        return await self.reload()
+        return await self.reload(actor=given["actor"])
 
     async def _seq(self, given: Mapping[str, Any]) -> int:
         alert = await self.alerts.get(alert_key(given["id"]))

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Protocol
 
 import structlog
 from pydantic import BaseModel
 
 from metering.budgets import BudgetBook
+from storage.audit import audit_row
+from storage.database import StoreError, Work
 from tollwatch.config import Config
 from tollwatch.judging import Judge, Parts, build_gate
 from tollwatch.rawconfig import ConfigError
+from tollwatch.reload_audit import changes
 
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +41,7 @@ class Shown(Protocol):
 class Reloader:
     """Validates, then swaps the gate; a section that needs a restart makes it refuse the whole."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all keyword-only but the first: what it swaps
         self,
         config: Config,
         *,
@@ -45,6 +49,7 @@ class Reloader:
         judge: Judge,
         reread: Callable[[], Config],
         state: Shown,
+        now: Callable[[], datetime],
         follow: Callable[[Config], None] = lambda _config: None,
     ) -> None:
         self._config = config
@@ -52,10 +57,11 @@ class Reloader:
         self._judge = judge
         self._reread = reread
         self._state = state
+        self._now = now
         self._follow = follow
         """Takes over what others than the gate know of the config."""
 
-    async def __call__(self) -> list[str]:
+    async def __call__(self, *, actor: str) -> list[str]:
         """Swap and say what changed. Raises ValueError, with everything as it was, when the config cannot be taken over."""
         try:
             config = await asyncio.to_thread(self._reread)
@@ -73,10 +79,22 @@ class Reloader:
         self._parts.rules.follow(config.rules)
         self._judge.swap(gate)
         self._follow(config)
-        self._config = config
+        before, self._config = self._config, config
         self._state.mode = config.mode
         _log.info("config_reloaded", sections=changed)
+        await self._audit(changes(before, config, keys), actor=actor)
         return [f"{name} is taken over" for name in changed]
+
+    async def _audit(self, detail: str, *, actor: str) -> None:
+        row = audit_row(at=self._now(), actor=actor, action="config.reloaded", subject="config", detail=detail)
+
+        def work() -> Work[None]:
+            yield row
+
+        try:
+            await self._parts.database.write(work)
+        except StoreError as error:
+            raise ValueError(f"The config was taken over, but the audit trail could not be written: {error}") from error
 
     async def at_each(self, hangup: asyncio.Event) -> None:
         """Reload at each SIGHUP, for ever."""
@@ -84,6 +102,6 @@ class Reloader:
             await hangup.wait()
             hangup.clear()
             try:
-                await self()
+                await self(actor="SIGHUP")
             except ValueError as error:
                 _log.error("config_not_reloaded", message=str(error))

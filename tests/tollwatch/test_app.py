@@ -1,6 +1,7 @@
 """The whole gateway in this process: how it starts, what it does, how it ends."""
 
 import gc
+import getpass
 import json
 import logging
 import os
@@ -143,14 +144,26 @@ def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., A
         gateway.config_file.write_text(text.replace("mode", "mood"))
         os.kill(os.getpid(), signal.SIGHUP)
         faulty = gateway.command("reload", check=False)
-        return [before, taken, after, refused, faulty]
+        gateway.config_file.write_text(text)
+        os.kill(os.getpid(), signal.SIGHUP)
+        poll(lambda: len(_reloads(gateway)) > 1, what="the entry of the second reload")
+        return [before, taken, after, refused, faulty, _reloads(gateway)]
 
-    *_, (before, taken, after, refused, faulty) = run(change, rules=RULES, mode="enforce")
+    *_, (before, taken, after, refused, faulty, reloads) = run(change, rules=RULES, mode="enforce")
 
     assert (before, after) == (403, 200)
     assert taken == "mode is taken over\nrules is taken over\n"
     assert "log.level changed, which needs a restart" in refused.stderr
     assert "did you mean 'mode'?" in faulty.stderr
+    assert reloads == [
+        ("SIGHUP", {"changed": ["mode", "rules"], "mode": ["monitor", "enforce"], "rules": {"changed": ["R1"]}}),
+        (f"cli:{getpass.getuser()}", {"changed": ["mode", "rules"], "mode": ["enforce", "monitor"], "rules": {"changed": ["R1"]}}),
+    ]
+
+
+def _reloads(gateway: Gateway) -> list[tuple[str, object]]:
+    told = map(json.loads, gateway.command("audit", "--action", "config.reloaded", "--json").stdout.splitlines())
+    return [(entry["actor"], json.loads(entry["detail"])) for entry in told]
 
 
 def test_a_canary_that_is_not_recorded_stops_the_start(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
