@@ -74,7 +74,7 @@ async def test_ten_thousand_identical_findings_take_few_writes_and_none_is_lost(
 async def test_what_is_enqueued_is_written_without_being_asked_for(book: Any, an_occurrence: Any) -> None:
     book.enqueue([an_occurrence()])
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not await book.list(limit=1):  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0.01)
 

@@ -84,7 +84,7 @@ async def test_what_the_store_refused_is_tried_again_by_itself(
     monkeypatch.setattr(database, "submit", failing_twice)
     book.enqueue([an_occurrence()])
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not await book.list(limit=1):  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0.01)
     await book.drain()

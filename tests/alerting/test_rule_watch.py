@@ -122,7 +122,7 @@ async def test_a_conflict_of_another_type_is_another_alert(watched: Watched) -> 
 async def test_the_watch_looks_at_once_and_at_each_change(watched: Watched) -> None:
     changed = asyncio.Event()
     watched.rules = [a_rule("A", "block", model="gpt-4*"), a_rule("B", "allow", department="sales")]
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         running = group.create_task(watched.watch.run(changed))
         while await watched.open(AlertKind.RULE_CONFLICT) != ["B"]:  # noqa: ASYNC110 - the store is what tells
             await asyncio.sleep(0)

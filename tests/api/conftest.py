@@ -235,7 +235,7 @@ def raw_exchange(gateway: Gateway) -> Callable[[bytes], "asyncio.Future[bytes]"]
         try:
             writer.write(data)
             await writer.drain()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await reader.read()
         finally:
             writer.close()

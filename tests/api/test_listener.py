@@ -35,7 +35,7 @@ async def status_of(url: str, tls: ssl.SSLContext | bool = True, **more: Any) ->
 
 
 async def end_of(reader: asyncio.StreamReader) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return await reader.read()
 
 

@@ -62,7 +62,7 @@ def fault(fault_file: Path) -> Iterator[Fault]:
 
 async def answered(gateway: Gateway, door: str) -> Response | None:
     """Make a call; None when the gateway would not even open the way for it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         try:
             return await ask(gateway, chat(), door=door)
         except (ConnectRefusedError, OSError):

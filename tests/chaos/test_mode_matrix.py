@@ -8,7 +8,6 @@
 
 import contextlib
 import signal
-import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from tests.support.asking import ask, chat
 from tests.support.faulty import VARIABLE as HOOK_FAULT
-from tests.support.gateway import Gateway, poll
+from tests.support.gateway import Gateway, listens, poll
 from tests.support.part_faults import VARIABLE as PART_FAULTS
 from tests.support.provider import Provider
 
@@ -91,15 +90,6 @@ def told(gateway: Gateway, kind: str, model: str) -> bool:
         return any(model in row["message"] for row in gateway.rows("SELECT message FROM alerts WHERE kind = ?", (kind,)))
 
     return bool(poll(found, what=f"an alert {kind} of {model}"))
-
-
-def listens(address: str) -> bool:
-    host, port = address.rsplit(":", 1)
-    try:
-        socket.create_connection((host, int(port)), timeout=1).close()
-    except ConnectionRefusedError:
-        return False
-    return True
 
 
 async def test_a_model_without_a_price_passes_is_held_at_a_bound_and_told(gateway: Gateway, provider: Provider) -> None:

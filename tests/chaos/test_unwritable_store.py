@@ -94,7 +94,7 @@ async def test_a_call_that_runs_on_over_the_replay_is_settled_by_the_ledger(tmp_
     ends = threading.Event()
 
     def slow(_seen: Seen) -> Answer | None:
-        ends.wait(20)
+        ends.wait(60)
         return None
 
     with Provider(tmp_path) as provider, Gateway(tmp_path, provider, config=CONFIG) as gateway:

@@ -114,7 +114,7 @@ def test_a_malformed_body_to_the_api_is_refused_in_words(gateway: Gateway) -> No
     request = urllib.request.Request(f"http://{gateway.api}/api/alerts/dismiss", data=b'{"id": ', headers=headers)
 
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5)
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60)
 
     with refused.value as answer:
         assert answer.code == 400

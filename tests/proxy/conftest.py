@@ -93,7 +93,7 @@ class House:
         await self.ledger.drain()
         return await self.ledger.rows(limit=100)
 
-    async def row(self, *, ending: str | None = None, seconds: float = 5) -> LedgerRow:
+    async def row(self, *, ending: str | None = None, seconds: float = 60) -> LedgerRow:
         """Return the only call once it has ended."""
         deadline = time.monotonic() + seconds
         while True:

@@ -98,7 +98,7 @@ def test_of_those_that_make_it_at_once_one_counts(tmp_path: Path) -> None:
     together = threading.Barrier(4)
 
     def make(_number: int) -> x509.Certificate:
-        together.wait(10)
+        together.wait(60)
         return ClientAuthority.open_or_create(folder, now=NOON).certificate
 
     with ThreadPoolExecutor(4) as pool:

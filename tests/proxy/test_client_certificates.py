@@ -261,7 +261,7 @@ def over_one_connection(trust: ssl.SSLContext, address: tuple[str, int], session
     """Make a call on a connection of its own; return its status, the session, and whether that was resumed."""
     body = orjson.dumps(CHAT)
     head = f"POST /openai{PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(address, 5) as plain, trust.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as tls:
+    with socket.create_connection(address, 60) as plain, trust.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as tls:
         tls.sendall(head.encode() + body)
         answer = b"".join(iter(lambda: tls.recv(65536), b""))
         return answer.split(b" ")[1], tls.session, bool(tls.session_reused)

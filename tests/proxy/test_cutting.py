@@ -16,6 +16,7 @@ import zstandard
 from alerting.finding import Action, Refusal, Verdict
 from metering.eventstream import MessageSplitter
 from tests.support import answers
+from tests.support.asking import step_by_step
 from tests.support.client import Connection
 from tests.support.eventstreams import event
 from tests.support.provider import Provider
@@ -51,8 +52,9 @@ def sse(*events: bytes, **more: Any) -> Any:
 
 
 @pytest.fixture
-async def house(open_house: Any) -> AsyncIterator[Any]:
-    """A house in which every stream is followed, as one that holds a lease is."""
+async def house(open_house: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """A house in which every stream is followed, as one that holds a lease is, and an event that has begun has all the time to end."""
+    monkeypatch.setattr("proxy.cutting._BETWEEN_EVENTS_WITHIN", timedelta(seconds=60))
     house = await open_house()
     house.gate.may_cut = lambda _call_id: True
     opened: list[Connection] = []
@@ -71,7 +73,7 @@ def cut(house: Any) -> None:
 async def begin(
     house: Any, answer: Any, *, path: str = COMPLETIONS, host: str = OPENAI, chunks: int = 1, body: bytes | None = None, wait: bool = True
 ) -> Any:
-    """Ask for a stream and take so many chunks of it."""
+    """Ask for a stream and take so many chunks of it; one that is stepped does not send the next."""
     house.provider.script = lambda _: answer
     connection = await house.through(host)
     house.opened(connection)
@@ -81,11 +83,18 @@ async def begin(
         headers=[("host", host), ("content-type", "application/json")],
         pieces=[body or BODIES.get(path) or BODIES.get(host, STREAM)],
     )
-    return connection, await asyncio.wait_for(connection.receive(chunks=chunks), 5) if wait else None
+    return connection, await took(house, connection, answer, chunks=chunks) if wait else None
+
+
+async def took(house: Any, connection: Any, answer: Any, *, chunks: int) -> Any:
+    async with asyncio.timeout(30):
+        if answer.stepped:
+            return await step_by_step(connection, house.provider, chunks=chunks)
+        return await connection.receive(chunks=chunks)
 
 
 async def rest_of(connection: Any) -> Any:
-    return await asyncio.wait_for(connection.receive(), 5)
+    return await asyncio.wait_for(connection.receive(), 30)
 
 
 def data_of(event: bytes) -> Any:
@@ -116,14 +125,14 @@ async def test_a_cut_stream_is_settled_with_what_passed_and_its_connections_are_
 
 @pytest.mark.parametrize("client", ["plain", "tls"])
 async def test_the_short_ways_of_chunks_end_too(house: Any, client: str) -> None:
-    answer = answers.chat(orjson.loads(STREAM), then="hang", after_chunks=5, pace_seconds=0.02)
+    answer = answers.chat(orjson.loads(STREAM), then="hang", after_chunks=5, stepped=True)
     house.provider.script = lambda _: answer
     host = house.base_url if client == "plain" else OPENAI
     connection = await (Connection.to(house.base_url) if client == "plain" else house.through())
     house.opened(connection)
     path = "/openai" + COMPLETIONS if client == "plain" else COMPLETIONS
     await connection.send("POST", path, headers=[("host", host), ("content-type", "application/json")], pieces=[STREAM])
-    await asyncio.wait_for(connection.receive(chunks=5), 5)
+    await took(house, connection, answer, chunks=5)
 
     cut(house)
     rest = await rest_of(connection)
@@ -244,10 +253,11 @@ MIDWAY: dict[str, tuple[str, str, str, bytes]] = {
 @pytest.mark.parametrize(("kind", "at"), [(kind, at) for kind, one in MIDWAY.items() for at in (2, 14, 58, -1) if at < len(one[-1])])
 async def test_an_event_that_is_under_way_is_passed_to_its_end_and_nothing_after(house: Any, kind: str, at: int) -> None:
     host, path, content_type, whole = MIDWAY[kind]
-    answer = stream(content_type, whole[:at], whole[at:] + b"never passes", pace_seconds=0.05)
+    answer = stream(content_type, whole[:at], whole[at:] + b"never passes", stepped=True)
     connection, first = await begin(house, answer, path=path, host=host)
 
     cut(house)
+    house.provider.step()
     rest = await rest_of(connection)
 
     assert rest.whole
@@ -269,9 +279,10 @@ async def test_an_event_that_does_not_end_is_broken_off_so_that_every_client_not
 
 
 async def test_a_stream_that_ends_by_itself_before_it_can_be_cut_is_complete(house: Any) -> None:
-    connection, _ = await begin(house, sse(b'data: {"choices":[]}\n\ndata: [DO', b"NE]", then="end", pace_seconds=0.05))
+    connection, _ = await begin(house, sse(b'data: {"choices":[]}\n\ndata: [DO', b"NE]", then="end", stepped=True))
 
     cut(house)
+    house.provider.step()
     rest = await rest_of(connection)
 
     assert (rest.whole, rest.body) == (True, b"NE]")
@@ -312,10 +323,11 @@ async def test_a_stream_of_a_declared_length_is_broken_off(house: Any) -> None:
 
 async def test_a_whole_answer_that_is_on_its_way_is_not_cut(house: Any) -> None:
     whole = answers.chat(CHAT)
-    answer = answers.Answer(headers=whole.headers, chunks=[whole.chunks[0][:10], whole.chunks[0][10:]], pace_seconds=0.05)
+    answer = answers.Answer(headers=whole.headers, chunks=[whole.chunks[0][:10], whole.chunks[0][10:]], stepped=True)
     connection, _ = await begin(house, answer, body=orjson.dumps(CHAT))
 
     cut(house)
+    house.provider.step()
     rest = await rest_of(connection)
 
     assert rest.whole
@@ -358,7 +370,7 @@ async def test_a_compressed_stream_that_may_be_cut_is_passed_on_decoded_and_cut_
     compress, flush = CODERS[coding]()
     event = b'data: {"choices":[{"delta":{"content":"toll"}}]}\n\n'
     chunks = [compress(event) + flush() for _ in range(3)]
-    connection, first = await begin(house, sse(*chunks, coding=coding, pace_seconds=0.02), chunks=3)
+    connection, first = await begin(house, sse(*chunks, coding=coding, stepped=True), chunks=3)
 
     cut(house)
     rest = await rest_of(connection)
@@ -409,9 +421,9 @@ async def test_the_gate_hears_how_far_a_stream_is_and_may_cut_it_in_the_same_bre
 
     house.gate.progress = progress
     texts = ["word " * 100] * 40
-    house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), texts=texts, pace_seconds=0.01)
+    connection, _ = await begin(house, answers.chat(orjson.loads(STREAM), texts=texts, stepped=True), wait=False)
 
-    response = await house.post(STREAM)
+    response = await step_by_step(connection, house.provider)
 
     assert response.whole
     assert chat_error(response.body.rstrip(b"\n").rpartition(b"\n\n")[2] + b"\n\n") == VERDICT.message

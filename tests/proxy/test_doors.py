@@ -17,7 +17,7 @@ async def connect(house: Any, target: str, *more: str) -> tuple[int, bytes, asyn
     reader, writer = await asyncio.open_connection(*house.proxy.forward_address)
     lines = "".join(f"{line}\r\n" for line in more)
     writer.write(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{lines}\r\n".encode())
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     status = int(head.split(b" ")[1])
     length = next((int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), 0)
     return status, await reader.readexactly(length), reader, writer
@@ -47,7 +47,7 @@ async def test_bytes_that_are_no_tls_are_tunnelled_to_a_foreign_host(open_house:
     status, _, reader, writer = await connect(house, f"127.0.0.1:{port}")
     writer.write(b"SSH-2.0-x\r\n")
 
-    assert (status, await asyncio.wait_for(reader.read(100), 5)) == (200, b"SSH-2.0-X\r\n")
+    assert (status, await asyncio.wait_for(reader.read(100), 30)) == (200, b"SSH-2.0-X\r\n")
     writer.close()
     server.close()
 
@@ -56,7 +56,7 @@ async def test_bytes_that_are_no_http_never_reach_a_provider(house: Any) -> None
     status, _, reader, writer = await connect(house, "api.openai.com:443")
     writer.write(b"\x00\x01\x02 raw bytes\r\n\r\n")
 
-    answer = await asyncio.wait_for(reader.read(65536), 5)
+    answer = await asyncio.wait_for(reader.read(65536), 30)
     assert (status, answer[:12]) == (200, b"HTTP/1.1 400")
     assert house.provider.connections == 0
     writer.close()
@@ -73,7 +73,7 @@ async def test_names_that_disagree_are_refused(house: Any, connected: str, sni: 
     await writer.start_tls(trust, server_hostname=sni)
     writer.write(f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(CHAT)}\r\n\r\n".encode() + CHAT)
 
-    assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)).startswith(b"HTTP/1.1 400")
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)).startswith(b"HTTP/1.1 400")
     assert house.provider.connections == 0
     writer.close()
 
@@ -86,7 +86,7 @@ async def test_a_provider_by_its_sni_behind_a_foreign_connect_is_refused(open_ho
     await writer.start_tls(trust, server_hostname="api.openai.com")
     writer.write(b"GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n")
 
-    assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)).startswith(b"HTTP/1.1 403")
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)).startswith(b"HTTP/1.1 403")
     assert provider.connections == 0
     writer.close()
 
@@ -95,7 +95,7 @@ async def test_two_hosts_in_one_request_are_refused(house: Any) -> None:
     async with await house.through() as connection:
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nHost: api.openai.com\r\nContent-Length: 2\r\n\r\n{}"
         connection._writer.write(head)  # noqa: SLF001  # no client sends two
-        status = await asyncio.wait_for(connection._reader.readuntil(b"\r\n"), 5)  # noqa: SLF001  # the same
+        status = await asyncio.wait_for(connection._reader.readuntil(b"\r\n"), 30)  # noqa: SLF001  # the same
 
     assert b" 400 " in status
     assert house.provider.connections == 0
@@ -228,7 +228,7 @@ async def test_an_unknown_prefix_names_the_known_ones(house: Any) -> None:
 async def test_a_connect_on_the_base_url_door_gets_a_json_error(house: Any) -> None:
     reader, writer = await asyncio.open_connection(*house.proxy.base_url_address)
     writer.write(b"CONNECT api.openai.com:443 HTTP/1.1\r\nHost: api.openai.com:443\r\n\r\n")
-    answer = await asyncio.wait_for(reader.read(65536), 5)
+    answer = await asyncio.wait_for(reader.read(65536), 30)
     writer.close()
 
     assert answer.startswith(b"HTTP/1.1 400")

@@ -11,6 +11,7 @@ import pytest
 
 from metering.settings import BudgetSettings
 from tests.support import answers
+from tests.support.asking import step_by_step
 from tests.support.client import Connection
 
 CHAT = orjson.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is the toll?"}]})
@@ -20,18 +21,18 @@ HEAD = [("host", "api.openai.com"), ("content-type", "application/json")]
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what nobody announces."""
-    for _ in range(2_000):
+    for _ in range(12_000):
         if condition():
             return
         await asyncio.sleep(0.005)
-    pytest.fail("it did not come true in 10 s")
+    pytest.fail("it did not come true in 60 s")
 
 
 async def test_a_client_that_leaves_mid_stream_is_settled_with_what_passed(house: Any) -> None:
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=4)
     connection = await house.through()
     await connection.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[STREAM])
-    await asyncio.wait_for(connection.receive(chunks=4), 5)
+    await asyncio.wait_for(connection.receive(chunks=4), 30)
     connection.abort()
 
     row = await house.row(ending="client_abort")
@@ -72,9 +73,10 @@ async def test_a_client_that_leaves_while_its_call_waits_for_a_budget_is_dropped
 
 
 async def test_an_upstream_that_breaks_off_mid_stream_is_settled_with_what_passed(house: Any) -> None:
-    house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="reset", after_chunks=4, pace_seconds=0.02)
-
-    response = await house.post(STREAM)
+    house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="reset", after_chunks=4, stepped=True)
+    async with await house.through() as connection:
+        await connection.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[STREAM])
+        response = await step_by_step(connection, house.provider)
 
     assert not response.whole
     row = await house.row(ending="upstream_reset")
@@ -145,12 +147,17 @@ async def test_an_answer_of_the_provider_that_is_an_error_passes_and_costs_nothi
 
 
 async def test_a_stop_lets_calls_in_flight_finish(house: Any) -> None:
-    house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), pace_seconds=0.02)
+    house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=4)
     connection = await house.through()
     await connection.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[STREAM])
     await asyncio.to_thread(house.provider.wait_seen, 1)
 
-    _, response = await asyncio.gather(house.proxy.stop(grace=timedelta(seconds=10)), connection.receive())
+    async def receive() -> Any:
+        await until(lambda: house.proxy.addon.stopping)
+        house.provider.release()
+        return await connection.receive()
+
+    _, response = await asyncio.gather(house.proxy.stop(grace=timedelta(seconds=60)), receive())
 
     assert response.whole
     assert (await house.row()).ending == "completed"
@@ -160,7 +167,7 @@ async def test_a_stop_settles_what_does_not_finish_within_its_grace(house: Any) 
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=4)
     connection = await house.through()
     await connection.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[STREAM])
-    await asyncio.wait_for(connection.receive(chunks=4), 5)
+    await asyncio.wait_for(connection.receive(chunks=4), 30)
 
     await house.proxy.stop(grace=timedelta(seconds=0.05))
 
@@ -182,16 +189,15 @@ async def test_a_new_call_on_an_open_connection_is_refused_while_the_gateway_sto
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=1)
     streaming, waiting = await house.through(), await house.through()
     await streaming.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[STREAM])
-    await asyncio.wait_for(streaming.receive(chunks=1), 5)
+    await asyncio.wait_for(streaming.receive(chunks=1), 30)
 
     async def ask_late() -> Any:
-        while not house.proxy.addon.stopping:  # noqa: ASYNC110  # a condition of the gateway, polled
-            await asyncio.sleep(0.001)
+        await until(lambda: house.proxy.addon.stopping)
         response = await waiting.request("POST", "/v1/chat/completions", headers=HEAD, pieces=[CHAT])
         house.provider.release()
         return response
 
-    _, response = await asyncio.gather(house.proxy.stop(grace=timedelta(seconds=5)), ask_late())
+    _, response = await asyncio.gather(house.proxy.stop(grace=timedelta(seconds=60)), ask_late())
 
     assert (response.status, orjson.loads(response.body)["error"]["code"]) == (503, "tollwatch_stopping")
     assert len(house.provider.seen) == 1

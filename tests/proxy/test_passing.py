@@ -61,7 +61,7 @@ async def test_a_call_through_the_base_url_door_carries_the_providers_host(house
 
 async def test_the_base_url_door_speaks_tls_on_the_same_port(house: Any) -> None:
     def ask() -> int:
-        connection = http.client.HTTPSConnection("localhost", house.proxy.base_url_address[1], context=house.trust, timeout=10)
+        connection = http.client.HTTPSConnection("localhost", house.proxy.base_url_address[1], context=house.trust, timeout=60)
         connection.request("POST", "/openai/v1/chat/completions", CHAT, {"content-type": "application/json"})
         status = connection.getresponse().status
         connection.close()
@@ -85,7 +85,7 @@ async def test_a_stream_passes_chunk_by_chunk(house: Any) -> None:
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=2)
     async with await house.through() as connection:
         await connection.send("POST", "/v1/chat/completions", headers=head("api.openai.com"), pieces=[STREAM])
-        first = await asyncio.wait_for(connection.receive(chunks=2), 5)
+        first = await asyncio.wait_for(connection.receive(chunks=2), 30)
         house.provider.release()
 
     assert first.status == 200

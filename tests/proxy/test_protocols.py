@@ -61,7 +61,7 @@ class Http2:
 
     async def receive(self, enough: Callable[["Http2"], bool]) -> None:
         while not enough(self):
-            data = await asyncio.wait_for(self._reader.read(65536), 5)
+            data = await asyncio.wait_for(self._reader.read(65536), 30)
             if not data:
                 raise ConnectionResetError
             for event in self._h2.receive_data(data):
@@ -214,7 +214,7 @@ async def upgrade(house: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
         "Sec-WebSocket-Version: 13",
     )
     writer.write("\r\n".join((*lines, f"Sec-WebSocket-Key: {key}", "", "")).encode())
-    return reader, writer, await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    return reader, writer, await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
 
 
 async def test_a_websocket_passes_and_is_recorded_as_unmetered(open_house: Any) -> None:
@@ -222,9 +222,9 @@ async def test_a_websocket_passes_and_is_recorded_as_unmetered(open_house: Any) 
     house = await open_house(proxy={"upstreams": {"openai": f"http://127.0.0.1:{port}"}})
     reader, writer, head = await upgrade(house)
     writer.write(b"\x81\x85\x00\x00\x00\x00hello")
-    echoed = await asyncio.wait_for(reader.readexactly(7), 5)
+    echoed = await asyncio.wait_for(reader.readexactly(7), 30)
     writer.write(b"\x88\x82\x00\x00\x00\x00\x03\xe8")
-    await asyncio.wait_for(reader.read(100), 5)
+    await asyncio.wait_for(reader.read(100), 30)
     writer.close()
 
     assert b" 101 " in head
@@ -255,7 +255,7 @@ async def test_a_websocket_that_is_not_metered_closes_when_a_message_asks_for_a_
     reader, writer, _ = await upgrade(house)
 
     writer.write(masked(SETUPS[name]))
-    closed = await asyncio.wait_for(reader.readexactly(4), 5)
+    closed = await asyncio.wait_for(reader.readexactly(4), 30)
     writer.close()
 
     assert (closed[0], closed[2:4]) == (0x88, (1008).to_bytes(2))
@@ -271,7 +271,7 @@ async def test_a_message_that_names_an_allowed_model_passes(open_house: Any) -> 
 
     writer.write(masked(b'{"setup":{"model":"models/fine"}}'))
     writer.write(masked(b"hello"))
-    echoed = await asyncio.wait_for(reader.readexactly(7), 5)
+    echoed = await asyncio.wait_for(reader.readexactly(7), 30)
     writer.close()
 
     assert echoed == b'\x81\x05{"set'  # what the provider got of the first message

@@ -99,4 +99,4 @@ async def test_a_canary_without_a_door_is_a_failure(house: Any) -> None:
     await house.proxy.stop(grace=timedelta(0))
 
     with pytest.raises(CanaryFailed, match="no answer"):
-        await asyncio.wait_for(house.proxy.canary(), 10)
+        await asyncio.wait_for(house.proxy.canary(), 30)

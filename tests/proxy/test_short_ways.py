@@ -44,7 +44,7 @@ async def talk(open_house: Any) -> AsyncIterator[Any]:
         ends.append(writer)
         lines = f"POST /openai/v1/chat/completions HTTP/1.1\r\nhost: {host}:{door}\r\ncontent-length: {len(BODY)}\r\n\r\n"
         writer.write(lines.encode() + BODY)
-        upstream = await asyncio.wait_for(connected, 10)
+        upstream = await asyncio.wait_for(connected, 30)
         ends.append(upstream)
         return house, upstream, reader
 
@@ -70,7 +70,7 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 async def answered(reader: asyncio.StreamReader) -> None:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     assert head.startswith(b"HTTP/1.1 200")
 
 
@@ -81,9 +81,9 @@ async def test_each_chunk_arrives_before_the_next_is_sent_and_whole_ones_pass_st
 
     for _ in range(5):
         upstream.write(framed(DELTA))
-        assert await asyncio.wait_for(reader.readexactly(len(framed(DELTA))), 10) == framed(DELTA)
+        assert await asyncio.wait_for(reader.readexactly(len(framed(DELTA))), 30) == framed(DELTA)
     upstream.write(framed(USAGE) + END)
-    rest = await asyncio.wait_for(reader.readuntil(END), 10)
+    rest = await asyncio.wait_for(reader.readuntil(END), 30)
 
     assert rest.endswith(END)
     assert any(passed)
@@ -103,7 +103,7 @@ async def test_a_chunk_in_parts_takes_the_layers_way_and_nothing_is_lost(talk: A
         upstream.write(sent[at : at + 7])
         await upstream.drain()
     while not received.endswith(END):
-        received += await asyncio.wait_for(reader.read(1 << 16), 10)
+        received += await asyncio.wait_for(reader.read(1 << 16), 30)
 
     assert received.replace(b"\r\n", b"").count(b"word ") == 3
     row = await house.row(ending="completed")
@@ -138,11 +138,11 @@ async def test_an_upstream_that_breaks_off_between_chunks_ends_the_call_once(tal
     house, upstream, reader = await talk()
     upstream.write(HEAD + framed(DELTA))
     await answered(reader)
-    assert await asyncio.wait_for(reader.readexactly(len(framed(DELTA))), 10) == framed(DELTA)
+    assert await asyncio.wait_for(reader.readexactly(len(framed(DELTA))), 30) == framed(DELTA)
 
     upstream.transport.abort()
 
-    assert END not in await asyncio.wait_for(reader.read(), 10)
+    assert END not in await asyncio.wait_for(reader.read(), 30)
     row = await house.row(ending="upstream_reset")
     assert row.source == "estimated"
 
@@ -154,5 +154,5 @@ async def test_what_is_no_chunk_ends_the_call(talk: Any) -> None:
 
     upstream.write(b"no chunk at all\r\n")
 
-    assert END not in await asyncio.wait_for(reader.read(), 10)
+    assert END not in await asyncio.wait_for(reader.read(), 30)
     assert (await house.row()).ending == "upstream_reset"

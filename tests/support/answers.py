@@ -12,13 +12,15 @@ TEXT = ("The ", "toll ", "is ", "two ", "pence", ".")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One answer on the wire. `chunks` are sent apart; `then` says how it ends; a hang lasts until `Provider.release`."""
+    """One answer on the wire. `chunks` are written apart; `then` says how it ends; a hang lasts until `Provider.release`."""
 
     status: int = 200
     headers: Sequence[tuple[str, str]] = (("content-type", "application/json"),)
     chunks: Sequence[bytes] = ()
     streamed: bool = False
     pace_seconds: float = 0.0
+    stepped: bool = False
+    """Whether each chunk but the first waits for a `Provider.step`: a test that acts between two chunks says when the next one comes."""
     then: Literal["end", "reset", "hang"] = "end"
     after_chunks: int | None = None
     """Where `reset` or `hang` happens; None: after the last chunk. -1: before the status line."""

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tests.support.client import Connection, Response
 from tests.support.gateway import Gateway
+from tests.support.provider import Provider
 
 KEY = ("authorization", "Bearer sk-test-0123456789")
 
@@ -31,6 +33,17 @@ def head(*, door: str = "base_url", host: str = "api.openai.com", more: Mapping[
     """Return the headers of a JSON call."""
     own = "127.0.0.1" if door == "base_url" else host
     return [("host", own), ("content-type", "application/json"), KEY, *(more or {}).items()]
+
+
+async def step_by_step(connection: Connection, provider: Provider, *, chunks: int | None = None) -> Response:
+    """Return a stepped answer that was asked for, or so many chunks of it: each next chunk is sent once the last has come."""
+    received = await connection.receive(chunks=1)
+    body, came = received.body, 1
+    while not received.whole and received.body and came != chunks:
+        provider.step()
+        received = await connection.receive(chunks=1)
+        body, came = body + received.body, came + 1
+    return replace(received, body=body)
 
 
 async def ask(

@@ -47,7 +47,17 @@ def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def poll(condition: Any, *, seconds: float = 10, what: str = "the condition") -> Any:
+def listens(address: str) -> bool:
+    """Tell whether somebody takes connections at an address."""
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def poll(condition: Any, *, seconds: float = 60, what: str = "the condition") -> Any:
     """Return the first true answer of `condition`; raise TimeoutError when none comes in time."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
@@ -98,7 +108,7 @@ class Gateway:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(15)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
 
@@ -143,9 +153,9 @@ class Gateway:
         """SIGKILL."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
 
-    def stop(self, *, seconds: float = 12) -> int:
+    def stop(self, *, seconds: float = 60) -> int:
         """SIGTERM; return the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -180,7 +190,7 @@ class Gateway:
         request = urllib.request.Request(f"http://{self.api}{path}", headers=headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=5) as answer:
+            with opener.open(request, timeout=30) as answer:
                 return answer.status, _json(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, _json(error.read())
@@ -214,7 +224,7 @@ class Gateway:
         """Return the ledger rows of clients' calls (the start-up canary left out)."""
         return [row for row in self.rows() if not row["host"].endswith(".tollwatch.invalid")]
 
-    def wait_settled(self, count: int, *, seconds: float = 10) -> list[dict[str, Any]]:
+    def wait_settled(self, count: int, *, seconds: float = 60) -> list[dict[str, Any]]:
         """Return the ledger once `count` calls stand in it and none is open."""
 
         def settled() -> list[dict[str, Any]] | None:

@@ -75,7 +75,7 @@ class Provider:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._started.wait(10)
+        self._started.wait(60)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -88,6 +88,10 @@ class Provider:
         """End every answer that hangs."""
         self._loop.call_soon_threadsafe(self._released.set)
 
+    def step(self) -> None:
+        """Let a stepped answer send its next chunk, or end as it is to end."""
+        self._loop.call_soon_threadsafe(self._steps.release)
+
     def forget(self) -> None:
         """Start anew: no request seen, no script."""
         self.seen.clear()
@@ -95,7 +99,7 @@ class Provider:
         self.script = lambda _: None
         self._loop.call_soon_threadsafe(self._released.clear)
 
-    def wait_seen(self, count: int, *, seconds: float = 10) -> list[Seen]:
+    def wait_seen(self, count: int, *, seconds: float = 60) -> list[Seen]:
         """Return the requests once there are `count`; raise TimeoutError when they do not come."""
         deadline = time.monotonic() + seconds
         while len(self.seen) < count:
@@ -107,7 +111,7 @@ class Provider:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._stop, self._released = asyncio.Event(), asyncio.Event()
+        self._stop, self._released, self._steps = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
         self._started.set()
         async with asyncio.TaskGroup() as tasks:
             accepting = tasks.create_task(self._accept(tasks))
@@ -186,6 +190,8 @@ class Provider:
         headers.append(("transfer-encoding", "chunked") if answer.streamed else ("content-length", str(sum(map(len, answer.chunks)))))
         writer.write(connection.send(h11.Response(status_code=answer.status, headers=headers)) or b"")
         for number, chunk in enumerate(answer.chunks if seen.method != "HEAD" else ()):
+            if answer.stepped and number:
+                await self._steps.acquire()
             if number == answer.after_chunks:
                 await self._break_off(writer, answer)
             writer.write(connection.send(h11.Data(data=chunk)) or b"")

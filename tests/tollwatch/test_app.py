@@ -86,7 +86,7 @@ def _post(gateway: Gateway, model: str) -> tuple[int, str]:
     request = urllib.request.Request(url, body, {"content-type": "application/json"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=60) as answer:
             return answer.status, answer.headers["x-tollwatch-call"]
     except urllib.error.HTTPError as error:
         with error:

@@ -50,7 +50,7 @@ def spend(gateway: Gateway, *, model: str = "gpt-4o") -> None:
     request = urllib.request.Request(f"http://{gateway.base}/openai/v1/chat/completions", json.dumps(body).encode(), headers)
     before = len(gateway.calls())
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(request, timeout=10).close()
+    opener.open(request, timeout=60).close()
     gateway.wait_settled(before + 1)
 
 

@@ -42,7 +42,7 @@ async def asked(path: Path, command: str, **given: Any) -> Any:
 
 def raw(path: Path, data: bytes) -> Any:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(60)
         connection.connect(str(path))
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)

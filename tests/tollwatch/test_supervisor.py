@@ -16,7 +16,7 @@ async def test_a_service_that_fails_is_begun_again_and_its_sibling_goes_on() -> 
             again.set()
         raise RuntimeError("broken")
 
-    async with asyncio.timeout(10), Supervisor(first_pause=0.001) as supervisor:
+    async with asyncio.timeout(60), Supervisor(first_pause=0.001) as supervisor:
         supervisor.run("failing", failing)
         supervisor.every("beating", 0.001, lambda: beats.put(None))
         await again.wait()
@@ -37,7 +37,7 @@ async def test_leaving_ends_every_service() -> None:
         finally:
             ended.set()
 
-    async with asyncio.timeout(10), Supervisor() as supervisor:
+    async with asyncio.timeout(60), Supervisor() as supervisor:
         supervisor.run("service", service)
         await begun.wait()
 
