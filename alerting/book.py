@@ -6,9 +6,12 @@ from typing import cast
 
 from alerting import endings, episodes, listing, toggles
 from alerting.alert import Alert, AlertAction, Change, HistoryEntry, RecordedAlert, Status, from_row
+from alerting.episodes import Group
 from alerting.finding import AlertKind, Occurrence, Severity
 from alerting.kinds import Selection
 from alerting.listing import AlertCounts, Page
+from alerting.notify.channel import EventType
+from alerting.notify.outbox import Outbox
 from alerting.outgoing import Outgoing
 from alerting.pending import Cleared, Step
 from alerting.settings import AlertingSettings
@@ -22,7 +25,9 @@ type Clock = Callable[[], datetime]
 class AlertBook:
     """Alerts in the store. What is enqueued is written within 50 ms; `drain` waits for it."""
 
-    def __init__(self, database: Database, *, org_id: str, settings: AlertingSettings, now: Clock) -> None:
+    def __init__(self, database: Database, *, org_id: str, settings: AlertingSettings, now: Clock, outbox: Outbox | None = None) -> None:
+        self.outbox = outbox or Outbox()
+        """Hears of every change of an alert, within the change's own transaction."""
         self._database = database
         self._org_id = org_id
         self._settings = settings
@@ -34,13 +39,12 @@ class AlertBook:
 
     def work(self, occurrences: Sequence[Occurrence]) -> Work[list[RecordedAlert]]:
         """Return the unit of work that records these findings, to share another's transaction."""
-        groups = episodes.grouped(occurrences, merge=self._merge)
-        return episodes.record(groups, org_id=self._org_id, expire_after=self._settings.expire_after)
+        return self._record(episodes.grouped(occurrences, merge=self._merge))
 
     async def record(self, occurrences: Sequence[Occurrence]) -> list[RecordedAlert]:
         """Record these findings, durably when it returns."""
         groups = episodes.grouped(occurrences, merge=self._merge)
-        return await self._database.write(lambda: episodes.record(groups, org_id=self._org_id, expire_after=self._settings.expire_after))
+        return await self._database.write(lambda: self._record(groups))
 
     def enqueue(self, occurrences: Sequence[Occurrence]) -> None:
         """Record these findings within 50 ms; identical ones are merged before they are written."""
@@ -69,9 +73,14 @@ class AlertBook:
     def _steps(self, steps: Sequence[Step]) -> Work[None]:
         for step in steps:
             if isinstance(step, Cleared):
-                yield from episodes.clear(step.fingerprint, at=self._now(), resolution=AlertAction.CONDITION_CLEARED)
+                yield from self.clearing(step.fingerprint, at=self._now())
             else:
-                yield from episodes.record([step], org_id=self._org_id, expire_after=self._settings.expire_after)
+                yield from self._record([step])
+
+    def _record(self, groups: Sequence[Group]) -> Work[list[RecordedAlert]]:
+        recorded = yield from episodes.record(groups, org_id=self._org_id, expire_after=self._settings.expire_after)
+        yield from self.outbox.put(EventType.CREATED, [alert.seq for alert in recorded if alert.is_new], at=self._now())
+        return recorded
 
     # --- questions -----------------------------------------------------------------------------------------------------
 
@@ -136,30 +145,54 @@ class AlertBook:
     async def acknowledge(self, seq: int, *, actor: str, feed: str | None, note: str | None = None) -> Change:
         """Acknowledge an alert."""
         at = self._now()
-        return await self._database.write(lambda: endings.acknowledge(seq, at=at, actor=actor, feed=feed, note=note))
+        return await self._change(
+            seq, lambda: endings.acknowledge(seq, at=at, actor=actor, feed=feed, note=note), EventType.ACKNOWLEDGED, at
+        )
 
     async def resolve(self, seq: int, *, actor: str, feed: str | None, note: str | None = None) -> Change:
         """Resolve an alert; a recurrence opens a new episode."""
         at = self._now()
-        return await self._database.write(lambda: endings.resolve(seq, at=at, actor=actor, feed=feed, note=note))
+        return await self._change(seq, lambda: endings.resolve(seq, at=at, actor=actor, feed=feed, note=note), EventType.RESOLVED, at)
 
     async def dismiss(self, seq: int, *, actor: str, feed: str | None) -> bool:
         """Resolve an alert and mute its fingerprint; True when there is such an alert, however it stands."""
         at = self._now()
-        return (await self._database.write(lambda: endings.dismiss(seq, at=at, actor=actor, feed=feed))).found
+        change = await self._change(seq, lambda: endings.dismiss(seq, at=at, actor=actor, feed=feed), EventType.RESOLVED, at)
+        return change.found
+
+    async def _change(self, seq: int, make: Callable[[], Work[Change]], event: EventType, at: datetime) -> Change:
+        def work() -> Work[Change]:
+            change = yield from make()
+            if change is Change.DONE:
+                yield from self.outbox.put(event, [seq], at=at)
+            return change
+
+        return await self._database.write(work)
 
     # --- changes by time -----------------------------------------------------------------------------------------------
+
+    def clearing(self, fingerprint: str, *, at: datetime, resolution: AlertAction = AlertAction.CONDITION_CLEARED) -> Work[bool]:
+        """Return the unit of work that ends the open episode of a fingerprint, to share another's transaction."""
+        ended = yield from episodes.clear(fingerprint, at=at, resolution=resolution)
+        yield from self.outbox.put(EventType.RESOLVED, ended, at=at)
+        return bool(ended)
 
     async def clear(self, fingerprint: str, *, resolution: AlertAction = AlertAction.CONDITION_CLEARED) -> bool:
         """End the open episode of a fingerprint whose condition is over; True when there was one."""
         await self.drain()
         at = self._now()
-        return await self._database.write(lambda: episodes.clear(fingerprint, at=at, resolution=resolution))
+        return await self._database.write(lambda: self.clearing(fingerprint, at=at, resolution=resolution))
 
     async def expire(self, now: datetime) -> int:
         """End the episodes whose time has come; return how many. To be called at start and every minute."""
         await self.drain()
-        return await self._database.write(lambda: endings.expire(at=now, expire_after=self._settings.expire_after))
+
+        def work() -> Work[int]:
+            ended = yield from endings.expire(at=now, expire_after=self._settings.expire_after)
+            yield from self.outbox.put(EventType.RESOLVED, ended, at=now)
+            return len(ended)
+
+        return await self._database.write(work)
 
     async def prune(self, now: datetime) -> int:
         """Delete the resolved alerts that outlived their retention, in batches; return how many. To be called daily."""

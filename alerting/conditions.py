@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from alerting import episodes
-from alerting.alert import AlertAction
 from alerting.book import AlertBook
 from alerting.finding import AlertKind, Finding, Occurrence, Taken
 from alerting.fingerprint import fingerprint
@@ -51,7 +49,7 @@ class Conditions:
         for key, detail in held.items():
             if key not in holding or holding[key].detail != detail:
                 yield Sql("DELETE FROM rule_conditions WHERE fingerprint = ?", (key,))
-                yield from episodes.clear(key, at=at, resolution=AlertAction.CONDITION_CLEARED)
+                yield from self._book.clearing(key, at=at)
         begun = [one for key, one in holding.items() if held.get(key) != one.detail]
         for one in begun:
             row = (one.fingerprint, kind.value, one.finding.subject.rule_id, to_micros(at), one.detail)

@@ -97,15 +97,15 @@ def _concluded(  # noqa: PLR0913  # all keyword-only but the first two: what a r
     return Change.ALREADY if known else Change.MISSING
 
 
-def expire(*, at: datetime, expire_after: timedelta) -> Work[int]:
-    """End the episodes whose time has come, and the mutes that have been quiet long enough; return how many episodes ended."""
+def expire(*, at: datetime, expire_after: timedelta) -> Work[list[int]]:
+    """End the episodes whose time has come, and the mutes that have been quiet long enough; return the `seq` of each that ended."""
     moment, quiet_since = to_micros(at), to_micros(at - expire_after)
     rows = yield Sql(_EXPIRE, (moment, SYSTEM, AlertAction.EXPIRED.value, moment, quiet_since, moment))
     ended: list[tuple[Value, ...]] = [(row[0], moment, AlertAction.EXPIRED.value, SYSTEM, None, None) for row in rows]
     if ended:
         yield Many(HISTORY, ended)
     yield Sql(_UNMUTE, (quiet_since, moment))
-    return len(ended)
+    return [cast("int", row[0]) for row in rows]
 
 
 def prune(*, before: datetime) -> Work[int]:

@@ -214,8 +214,8 @@ def subject_json(subject: Subject) -> str:
     return orjson.dumps({name: value for name, value in asdict(subject).items() if value is not None}).decode()
 
 
-def clear(key: str, *, at: datetime, resolution: AlertAction) -> Work[bool]:
-    """End the open episode of a fingerprint, and its mute; True when there was one."""
+def clear(key: str, *, at: datetime, resolution: AlertAction) -> Work[list[int]]:
+    """End the open episode of a fingerprint, and its mute; return the `seq` of what ended."""
     yield Sql("DELETE FROM alert_mutes WHERE fingerprint = ?", (key,))
     moment = to_micros(at)
     rows = yield Sql(
@@ -225,7 +225,7 @@ def clear(key: str, *, at: datetime, resolution: AlertAction) -> Work[bool]:
     )
     for row in rows:
         yield Sql(HISTORY, (row[0], moment, resolution.value, SYSTEM, None, None))
-    return bool(rows)
+    return [cast("int", row[0]) for row in rows]
 
 
 def ends_by(ends: Ends) -> tuple[AlertKind, ...]:

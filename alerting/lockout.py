@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, cast
 
-from alerting import episodes
-from alerting.alert import AlertAction
 from alerting.book import AlertBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Subject, Taken
 from alerting.fingerprint import fingerprint
@@ -222,7 +220,7 @@ class Lockouts:
         moment = to_micros(at)
         if (yield Sql(_RELEASE, (moment, actor, who.field, who.name))):
             yield audit_row(at=at, actor=actor, action="user.unlocked", subject=str(who))
-        yield from episodes.clear(key, at=at, resolution=AlertAction.CONDITION_CLEARED)
+        yield from self._book.clearing(key, at=at)
 
     def _of(self, who: Who) -> dict[str, Lock]:
         return self._users if who.field == "user" else self._keys

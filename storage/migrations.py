@@ -329,4 +329,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (rule_id, digest)
         )""",
     ),
+    (
+        # What is to be told outside of changes of alerts: one row for each who is told. `next_at` is null once it needs no attempt more.
+        """CREATE TABLE deliveries (
+            seq INTEGER PRIMARY KEY,
+            event_id TEXT NOT NULL,
+            event TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            target TEXT NOT NULL,
+            alert_seq BIGINT,
+            body TEXT NOT NULL,
+            state TEXT NOT NULL,
+            attempts BIGINT NOT NULL,
+            created_at BIGINT NOT NULL,
+            next_at BIGINT,
+            last_at BIGINT,
+            last_status BIGINT,
+            last_error TEXT
+        )""",
+        "CREATE INDEX deliveries_due ON deliveries (channel, target, next_at) WHERE state = 'pending'",
+        "CREATE INDEX deliveries_target ON deliveries (channel, target, seq)",
+    ),
 )

@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
+from alerting.notify.outbox import Outbox
+from alerting.notify.sender import Sender
 from alerting.rule_counts import RuleCounts
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
@@ -133,7 +135,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         for warning in database.warnings:
             _log.warning("store_warning", message=warning)
         judge = Judge()
-        book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now)
+        outbox = Outbox()
+        book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now, outbox=outbox)
         stack.push_async_callback(book.drain)
         budgets = BudgetBook(config.budgets).all
         ledger = Ledger(database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health)
@@ -262,6 +265,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.every("expire_alerts", _MINUTE, lambda: book.expire(now()))
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
+        supervisor.run("sender", Sender(database, outbox, now=now).run)
         supervisor.run("learning", learner.run)
         supervisor.run("rules", lambda: rule_watch.run(judge.swapped))
         supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))
