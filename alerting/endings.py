@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from alerting.alert import AlertAction, Change
-from alerting.episodes import HISTORY, SYSTEM, ends_by
+from alerting.episodes import HISTORY, SYSTEM, ends_by, lifted
 from alerting.kinds import Ends
 from storage.database import Many, Row, Sql, Value, Work
 from storage.times import to_micros
@@ -66,6 +66,8 @@ def resolve(seq: int, *, at: datetime, actor: str, feed: str | None, note: str |
         "WHERE seq = ? AND resolved_at IS NULL RETURNING seq",
         (moment, actor, AlertAction.RESOLVED.value, note, moment, seq),
     )
+    for _ in rows:
+        yield lifted(seq, moment)
     return (yield from _concluded(rows, AlertAction.RESOLVED, seq=seq, at=at, actor=actor, feed=feed, note=note))
 
 

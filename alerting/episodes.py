@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from alerting.alert import AlertAction, RecordedAlert
+from alerting.downtime import held_until
 from alerting.finding import AlertKind, Occurrence, Subject
 from alerting.fingerprint import fingerprint
 from alerting.kinds import KINDS, Ends, local_type
@@ -17,6 +18,7 @@ from storage.ids import uuid7
 from storage.times import to_micros
 
 TOGGLE_PREFIX = "toggle."
+_MICROSECOND = timedelta(microseconds=1)
 SYSTEM = "system"
 """The actor of what no person did."""
 
@@ -55,9 +57,11 @@ RETURNING id, occurrence_count
 """
 
 _DETECTIONS = """
-INSERT INTO detections (id, alert_seq, call_id, detected_at, action, message, evidence)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO detections (id, alert_seq, call_id, detected_at, action, message, evidence, duration, held_until, held, muted, due)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+
+_LIFT = "UPDATE detections SET held_until = ? WHERE alert_seq = ? AND held = 1 AND held_until > ?"
 
 HISTORY = "INSERT INTO alert_history (alert_seq, at, event, actor, feed, note) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -72,6 +76,8 @@ class Detection:
     action: str
     message: str
     evidence: str
+    duration: int | None
+    held_until: int | None
 
 
 @dataclass(slots=True)
@@ -87,13 +93,16 @@ class Group:
 
 def detection(occurrence: Occurrence) -> Detection:
     """Return the row of one finding."""
+    finding, until = occurrence.finding, held_until(occurrence)
     return Detection(
         id=str(uuid7(occurrence.at)),
         call_id=occurrence.call_id,
         at=to_micros(occurrence.at),
         action=occurrence.taken.value,
-        message=occurrence.finding.message,
-        evidence=orjson.dumps(dict(occurrence.finding.evidence)).decode(),
+        message=finding.message,
+        evidence=orjson.dumps(dict(finding.evidence)).decode(),
+        duration=None if finding.window is None else finding.window // _MICROSECOND,
+        held_until=None if until is None else to_micros(until),
     )
 
 
@@ -136,9 +145,20 @@ def record(groups: Sequence[Group], *, org_id: str, expire_after: timedelta) -> 
             continue
         if alert.is_new:
             yield Sql(HISTORY, (alert.seq, group.first_at, AlertAction.OPENED.value, SYSTEM, None, None))
-        yield Many(_DETECTIONS, [(d.id, alert.seq, d.call_id, d.at, d.action, d.message, d.evidence) for d in group.detections])
+        yield Many(_DETECTIONS, _detection_rows(group, alert))
         recorded.append(alert)
     return recorded
+
+
+def _detection_rows(group: Group, alert: RecordedAlert) -> list[tuple[Value, ...]]:
+    """Return the rows of a group's findings. A kind that no entry tells of is complete at once: nobody looks for it."""
+    muted, due = int(alert.is_muted), int(KINDS[alert.kind].entries_label is not None)
+    rows: list[tuple[Value, ...]] = []
+    for one in group.detections:
+        held = int(one.held_until is not None)
+        found = (one.id, alert.seq, one.call_id, one.at, one.action, one.message, one.evidence)
+        rows.append((*found, one.duration, one.held_until, held, muted, due))
+    return rows
 
 
 def _open_or_raise(group: Group, alert_id: str, *, org_id: str, expire_after: timedelta) -> Work[RecordedAlert | None]:
@@ -215,8 +235,8 @@ def subject_json(subject: Subject) -> str:
 
 
 def clear(key: str, *, at: datetime, resolution: AlertAction) -> Work[list[int]]:
-    """End the open episode of a fingerprint, and its mute; return the `seq` of what ended."""
-    yield Sql("DELETE FROM alert_mutes WHERE fingerprint = ?", (key,))
+    """End the open episode of a fingerprint, and its mute; return the `seq` of what ended. What its condition held may go on."""
+    muted = yield Sql("DELETE FROM alert_mutes WHERE fingerprint = ? RETURNING alert_seq", (key,))
     moment = to_micros(at)
     rows = yield Sql(
         "UPDATE alerts SET resolved_at = ?, resolved_by = ?, resolution = ?, updated_at = ? "
@@ -225,7 +245,14 @@ def clear(key: str, *, at: datetime, resolution: AlertAction) -> Work[list[int]]
     )
     for row in rows:
         yield Sql(HISTORY, (row[0], moment, resolution.value, SYSTEM, None, None))
+    for seq in {row[0] for row in (*muted, *rows)}:
+        yield lifted(seq, moment)
     return [cast("int", row[0]) for row in rows]
+
+
+def lifted(seq: Value, moment: int) -> Sql:
+    """Return the statement that says of an alert's detections that what they blocked may go on."""
+    return Sql(_LIFT, (moment, seq, moment))
 
 
 def ends_by(ends: Ends) -> tuple[AlertKind, ...]:

@@ -89,6 +89,8 @@ class Finding:
     """Rate limits only: when the call would pass."""
     ends_at: datetime | None = None
     """When the episode ends by itself (a budget's period); None: when its condition clears or after a quiet while."""
+    window: timedelta | None = None
+    """The span that was looked at, where a finding is on one and not on a call."""
     silent: bool = False
     """The start-up canary: recorded in the ledger, no alert."""
 

@@ -350,4 +350,86 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX deliveries_due ON deliveries (channel, target, next_at) WHERE state = 'pending'",
         "CREATE INDEX deliveries_target ON deliveries (channel, target, seq)",
     ),
+    (
+        # What entries need of a detection: what it is (the alert's kind), where (place, line), how long it and what it blocked lasted.
+        # `due`: 1 new, 2 its call still runs, 0 complete. `held`: 1 while what it blocked may still be held, until `held_until`.
+        "ALTER TABLE detections ADD COLUMN kind TEXT",
+        "ALTER TABLE detections ADD COLUMN place TEXT",
+        "ALTER TABLE detections ADD COLUMN line TEXT",
+        "ALTER TABLE detections ADD COLUMN duration BIGINT",
+        "ALTER TABLE detections ADD COLUMN held_until BIGINT",
+        "ALTER TABLE detections ADD COLUMN held BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE detections ADD COLUMN muted BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE detections ADD COLUMN due BIGINT NOT NULL DEFAULT 1",
+        "ALTER TABLE detections ADD COLUMN updated_at BIGINT",
+        "CREATE INDEX detections_due ON detections (due, detected_at, id) WHERE due > 0",
+        "CREATE INDEX detections_held ON detections (held_until) WHERE held = 1",
+        "CREATE INDEX detections_detected ON detections (detected_at, id)",
+        "CREATE INDEX detections_updated ON detections (updated_at)",
+        # The places that detections were made at.
+        "CREATE TABLE places (name TEXT PRIMARY KEY, seen_at BIGINT NOT NULL)",
+        # Which detections become entries, and when. `definition` is JSON. One that is gone stays, for the entries made by it.
+        """CREATE TABLE entry_configs (
+            id TEXT PRIMARY KEY,
+            seq BIGINT NOT NULL,
+            origin TEXT NOT NULL,
+            definition TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            updated_at BIGINT NOT NULL,
+            deleted_at BIGINT
+        )""",
+        # No entries of a config at a place, or ('') at none.
+        """CREATE TABLE entry_silences (
+            config_id TEXT NOT NULL,
+            place TEXT NOT NULL,
+            since_at BIGINT NOT NULL,
+            until_at BIGINT NOT NULL,
+            PRIMARY KEY (config_id, place)
+        )""",
+        # Entries: groups of detections, by config and place. `created_at` is from the clock below, so no two share it, and what is
+        # committed later has a later one: whoever asks for those after the last one seen misses none.
+        """CREATE TABLE entries (
+            id TEXT PRIMARY KEY,
+            config_id TEXT NOT NULL,
+            place TEXT NOT NULL,
+            title TEXT NOT NULL,
+            created_at BIGINT NOT NULL UNIQUE,
+            updated_at BIGINT NOT NULL,
+            first_event_at BIGINT NOT NULL,
+            last_event_at BIGINT NOT NULL,
+            event_count BIGINT NOT NULL,
+            viewed_at BIGINT,
+            acknowledged_at BIGINT,
+            acted_at BIGINT,
+            action_taken TEXT,
+            root_cause_set_at BIGINT,
+            root_cause TEXT,
+            dismissed_at BIGINT
+        )""",
+        "CREATE INDEX entries_place ON entries (config_id, place, last_event_at)",
+        """CREATE TABLE entry_events (
+            config_id TEXT NOT NULL,
+            detection_id TEXT NOT NULL,
+            entry_id TEXT NOT NULL,
+            detected_at BIGINT NOT NULL,
+            PRIMARY KEY (config_id, detection_id)
+        )""",
+        "CREATE INDEX entry_events_entry ON entry_events (entry_id, detected_at, detection_id)",
+        """CREATE TABLE entry_alerts (
+            entry_id TEXT NOT NULL,
+            alert_seq BIGINT NOT NULL,
+            PRIMARY KEY (entry_id, alert_seq)
+        )""",
+        # Detections that are too few to make an entry yet, as JSON.
+        """CREATE TABLE entry_waiting (
+            config_id TEXT NOT NULL,
+            place TEXT NOT NULL,
+            last_at BIGINT NOT NULL,
+            events TEXT NOT NULL,
+            PRIMARY KEY (config_id, place)
+        )""",
+        # The last moment that was given to a detection or an entry. Whoever writes either takes it first, and so comes one after another.
+        "CREATE TABLE entry_clock (at BIGINT NOT NULL)",
+        "INSERT INTO entry_clock (at) VALUES (0)",
+    ),
 )

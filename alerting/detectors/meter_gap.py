@@ -1,6 +1,6 @@
 """Calls that were answered and whose usage could not be read."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from alerting.finding import Action, AlertKind, Finding
 from alerting.kinds import KINDS
@@ -45,6 +45,7 @@ def wide(spread: Spread, *, share: float) -> Finding | None:
         episode=(spread.provider, spread.day.isoformat(), "cost"),
         evidence={"floor_nano": spread.floor_nano, "ceiling_nano": spread.ceiling_nano, "share": round(spread.share, 4), "limit": share},
         remedy="See `tollwatch spend --by source`, and hold it against the provider's report with `tollwatch reconcile FILE`.",
+        window=timedelta(days=1),
     )
 
 
