@@ -13,7 +13,7 @@ from metering.holds import BudgetMove, BudgetState, Granted, Settled, Settlement
 from metering.ledger_batch import Answer, Batch, Key, OpenCall, Outcomes, PlacedHold, Release, Request, most_dollars
 from metering.ledger_grants import deny_behind, grant_alone, grant_together, pair
 from metering.ledger_rows import INSERT_INTENT, KEEP_HOLDS, SETTLE_CALL, intent_values, kept_holds, settled_values
-from metering.rollups import ADD_LATE
+from metering.rollups import ADD_LATE, ADD_LATE_ENDPOINT
 from storage.database import Many, Sql, Value, Work
 
 ADD_PERIOD = (
@@ -87,6 +87,7 @@ def _settle(run: _Run) -> Work[list[Settled]]:
     late = [(release.settlement.call.id,) for release in releases if release.settlement.call.started_at < run.batch.hour]
     if late:
         yield Many(ADD_LATE, late)
+        yield Many(ADD_LATE_ENDPOINT, late)
     return settled
 
 

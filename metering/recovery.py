@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 
 from metering.ledger_work import ADD_HISTORY
-from metering.rollups import ADD_LATE
+from metering.rollups import ADD_LATE, ADD_LATE_ENDPOINT
 from storage.database import Many, Sql, Value, Work
 
 _OPEN = "SELECT id, holds FROM calls WHERE state = 'intent'"
@@ -25,6 +25,8 @@ def recovery_work(*, at: int, alive: Collection[str]) -> Work[int]:
             rows = yield Sql(_CHARGE, (amount, amount, budget_id, starts_at))
             history.append((at, call_id, budget_id, starts_at, "charge_unknown", amount, *rows[0], limit, 0))
     yield Many(ADD_HISTORY, history)
-    yield Many(_UNKNOWN, [(call_id,) for call_id, _holds in left])
-    yield Many(ADD_LATE, [(call_id,) for call_id, _holds in left])
+    ended = [(call_id,) for call_id, _holds in left]
+    yield Many(_UNKNOWN, ended)
+    yield Many(ADD_LATE, ended)
+    yield Many(ADD_LATE_ENDPOINT, ended)
     return len(left)

@@ -1,4 +1,4 @@
-"""The hourly sums of what calls came to: an hour is rolled up once, when it has ended, and a call that ends later adds itself.
+"""What each hour's calls came to, and where they went: rolled up once, when the hour has ended; a call that ends later adds itself.
 
 The store keeps up to where it is rolled up. One writer runs all works, so a call either ended before its hour was rolled up, and is in
 its sums, or ends after it, and sees so in the transaction that settles it: each call is counted exactly once, whenever the process dies.
@@ -28,9 +28,13 @@ SUMS = (
     "cache_read_tokens",
     "cache_write_tokens",
 )
+"""What an hour's calls came to in money and tokens."""
+ANSWER_SUMS = ("error_calls", "timed_calls", "timed_micros")
+"""How they were answered: those that failed, those that were answered well, and how long the latter took in all."""
+ALL_SUMS = (*SUMS, *ANSWER_SUMS)
 
-_COLUMNS = ", ".join(("hour", *KEYS, *SUMS))
-_ADD = ", ".join(f"{name} = spend_hours.{name} + excluded.{name}" for name in SUMS)
+_COLUMNS = ", ".join(("hour", *KEYS, *ALL_SUMS))
+_ADD = ", ".join(f"{name} = spend_hours.{name} + excluded.{name}" for name in ALL_SUMS)
 _ON_CONFLICT = f"ON CONFLICT (hour, {', '.join(KEYS)}) DO UPDATE SET {_ADD}"
 _UNKNOWN = "cost_nano IS NULL AND COALESCE(source, '') <> 'none'"
 
@@ -47,18 +51,36 @@ ROW_SUMS = (
     "COALESCE(cache_read_tokens, 0) AS cache_read_tokens, COALESCE(cache_write_tokens, 0) AS cache_write_tokens"
 )
 """What one row of `calls` adds to its hour."""
+_FAILED = "status >= 400 OR ending IN ('upstream_reset', 'upstream_unreachable', 'failed')"
+_TIMED = "ending = 'completed' AND status >= 200 AND status < 400 AND ended_at >= started_at"
+ROW_ANSWER_SUMS = (
+    f"CASE WHEN state <> 'refused' AND ({_FAILED}) THEN 1 ELSE 0 END AS error_calls, "
+    f"CASE WHEN {_TIMED} THEN 1 ELSE 0 END AS timed_calls, CASE WHEN {_TIMED} THEN ended_at - started_at ELSE 0 END AS timed_micros"
+)
+"""The same of how it was answered."""
 # All made of the constants above alone.
 _ROLLED = "COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'spend_rolled_until'), 0)"
 ADD_LATE = (
-    f"INSERT INTO spend_hours ({_COLUMNS}) SELECT started_at - started_at % {HOUR_MICROS}, {ROW_KEYS}, {ROW_SUMS} "  # noqa: S608
+    f"INSERT INTO spend_hours ({_COLUMNS}) SELECT started_at - started_at % {HOUR_MICROS}, {ROW_KEYS}, {ROW_SUMS}, "  # noqa: S608
+    f"{ROW_ANSWER_SUMS} "
     f"FROM calls WHERE id = ? AND started_at < {_ROLLED} {_ON_CONFLICT}"
 )
 """Add a call that ended after its hour was rolled up; of any other nothing is added, since its hour will hold it."""
 _ADD_HOURS = (
     f"INSERT INTO spend_hours ({_COLUMNS}) SELECT started_at - started_at % {HOUR_MICROS}, {', '.join(KEYS)}, "  # noqa: S608
-    f"{', '.join(f'SUM({name})' for name in SUMS)} FROM (SELECT started_at, {ROW_KEYS}, {ROW_SUMS} FROM calls "
+    f"{', '.join(f'SUM({name})' for name in ALL_SUMS)} FROM (SELECT started_at, {ROW_KEYS}, {ROW_SUMS}, {ROW_ANSWER_SUMS} FROM calls "
     f"WHERE id >= ? AND started_at >= ? AND started_at < ? AND state <> 'intent') AS ended WHERE 1 = 1 GROUP BY 1, {', '.join(KEYS)} "
     f"{_ON_CONFLICT}"
+)
+_SENT = "state NOT IN ('intent', 'refused') AND provider <> 'tollwatch'"
+ADD_LATE_ENDPOINT = (
+    f"INSERT INTO endpoint_hours (hour, host, endpoint) SELECT started_at - started_at % {HOUR_MICROS}, host, endpoint "  # noqa: S608
+    f"FROM calls WHERE id = ? AND started_at < {_ROLLED} AND {_SENT} ON CONFLICT DO NOTHING"
+)
+"""Note the endpoint of a call that ended after its hour was rolled up, as ADD_LATE adds the call."""
+_ADD_ENDPOINTS = (
+    f"INSERT INTO endpoint_hours (hour, host, endpoint) SELECT DISTINCT started_at - started_at % {HOUR_MICROS}, host, endpoint "  # noqa: S608
+    f"FROM calls WHERE id >= ? AND started_at >= ? AND started_at < ? AND {_SENT} ON CONFLICT DO NOTHING"
 )
 READ_ROLLED = f"SELECT {_ROLLED}"
 _SET_ROLLED = "INSERT INTO meta (name, value) VALUES ('spend_rolled_until', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -75,7 +97,9 @@ def roll_work(*, until: datetime) -> Work[bool]:
     begin, end = int(start or 0), to_micros(until)
     if end <= begin:
         return False
-    yield Sql(_ADD_HOURS, (first_id(from_micros(begin)), begin, end))
+    span = (first_id(from_micros(begin)), begin, end)
+    yield Sql(_ADD_HOURS, span)
+    yield Sql(_ADD_ENDPOINTS, span)
     yield Sql(_SET_ROLLED, (str(end),))
     return True
 

@@ -8,7 +8,7 @@ from metering.holds import Intent, Settlement
 from metering.ledger_batch import OpenCall
 from metering.ledger_rows import INSERT_INTENT, SETTLE_CALL, intent_values, kept_holds, settled_values
 from metering.ledger_work import ADD_HISTORY, ADD_PERIOD, SETTLE_PERIOD, beyond, charges_of
-from metering.rollups import ADD_LATE
+from metering.rollups import ADD_LATE, ADD_LATE_ENDPOINT
 from storage.database import Sql, Work
 from storage.times import to_micros
 
@@ -89,6 +89,7 @@ def _settle(line: Line, at: int) -> Work[list[tuple[int, int]] | None]:
         yield Sql(ADD_HISTORY, (at, call_id, budget_id, starts_at, event, charged, spent, still_held, limit, over))
         moves.append((int(spent or 0), int(still_held or 0)))
     yield Sql(ADD_LATE, (call_id,))
+    yield Sql(ADD_LATE_ENDPOINT, (call_id,))
     return moves
 
 

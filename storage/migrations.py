@@ -372,6 +372,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE entry_configs (
             id TEXT PRIMARY KEY,
             seq BIGINT NOT NULL,
+    ),
+    (
+        # How each hour's calls were answered (failed; answered well, and how long that took), and where they went.
+        "ALTER TABLE spend_hours ADD COLUMN error_calls BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE spend_hours ADD COLUMN timed_calls BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE spend_hours ADD COLUMN timed_micros BIGINT NOT NULL DEFAULT 0",
+        """CREATE TABLE endpoint_hours (
+            hour BIGINT NOT NULL,
+            host TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            PRIMARY KEY (hour, host, endpoint)
+        )""",
+        # Usage alerts, as JSON in `definition`. From `armed_at` on they are evaluated: made, enabled or changed then.
+        """CREATE TABLE usage_alerts (
+            id TEXT PRIMARY KEY,
             origin TEXT NOT NULL,
             definition TEXT NOT NULL,
             created_at BIGINT NOT NULL,
@@ -431,5 +446,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # The last moment that was given to a detection or an entry. Whoever writes either takes it first, and so comes one after another.
         "CREATE TABLE entry_clock (at BIGINT NOT NULL)",
         "INSERT INTO entry_clock (at) VALUES (0)",
+    ),
+    (
+            armed_at BIGINT NOT NULL
+        )""",
+        # That a usage alert fired in a bucket of its calendar: once, whatever becomes of it and of the alert that it raised.
+        """CREATE TABLE usage_triggers (
+            usage_alert_id TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            period TEXT NOT NULL,
+            bucket BIGINT NOT NULL,
+            triggered_at BIGINT NOT NULL,
+            value DOUBLE PRECISION NOT NULL,
+            alert_seq BIGINT,
+            PRIMARY KEY (usage_alert_id, kind, period, bucket)
+        )""",
+        "CREATE INDEX usage_triggers_moment ON usage_triggers (usage_alert_id, triggered_at)",
     ),
 )

@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metering.call import Call, Caller
+from metering.call import Call, Caller, Ending, Reply
 from metering.ledger import Intent, Ledger, Settlement
 from metering.pruning import prune
 from metering.reading import Reading, Source
-from metering.rollups import HOUR_MICROS, KEYS, ROW_KEYS, ROW_SUMS, SUMS, roll_up
+from metering.rollups import ALL_SUMS, HOUR_MICROS, KEYS, ROW_ANSWER_SUMS, ROW_KEYS, ROW_SUMS, roll_up
 from metering.spend import SPEND_BY
 from metering.usage import Usage
 from storage.database import Row
@@ -24,10 +24,16 @@ from storage.sqlite import SqliteDatabase
 _NOON = datetime(2026, 11, 2, 12, 30, tzinfo=UTC)
 _LATER = _NOON + timedelta(days=3)
 _OF_ROWS = (
-    f"SELECT started_at - started_at % {HOUR_MICROS}, {', '.join(KEYS)}, {', '.join(f'SUM({name})' for name in SUMS)} "  # noqa: S608
-    f"FROM (SELECT started_at, {ROW_KEYS}, {ROW_SUMS} FROM calls WHERE state <> 'intent') AS one GROUP BY 1, {', '.join(KEYS)}"
+    f"SELECT started_at - started_at % {HOUR_MICROS}, {', '.join(KEYS)}, {', '.join(f'SUM({name})' for name in ALL_SUMS)} "  # noqa: S608
+    f"FROM (SELECT started_at, {ROW_KEYS}, {ROW_SUMS}, {ROW_ANSWER_SUMS} "
+    f"FROM calls WHERE state <> 'intent') AS one GROUP BY 1, {', '.join(KEYS)}"
 )
-_OF_HOURS = f"SELECT hour, {', '.join(KEYS)}, {', '.join(SUMS)} FROM spend_hours"  # noqa: S608
+_OF_HOURS = f"SELECT hour, {', '.join(KEYS)}, {', '.join(ALL_SUMS)} FROM spend_hours"  # noqa: S608
+_SENT_TO = (
+    "SELECT DISTINCT started_at - started_at % 3600000000, host, endpoint FROM calls "
+    "WHERE state NOT IN ('intent', 'refused') AND provider <> 'tollwatch'"
+)
+_ENDPOINTS = "SELECT hour, host, endpoint FROM endpoint_hours"
 
 _READINGS = st.builds(
     Reading,
@@ -45,6 +51,10 @@ _CALLS = st.fixed_dictionaries(
         "user": st.sampled_from([None, "ada"]),
         "department": st.sampled_from([None, "research"]),
         "hold": st.integers(0, 3000),
+        "host": st.sampled_from(["api.openai.com", "api.example.com"]),
+        "status": st.sampled_from([None, 101, 200, 399, 400, 503]),
+        "ending": st.sampled_from([Ending.COMPLETED, Ending.CLIENT_ABORT, Ending.CUT, Ending.UPSTREAM_RESET, Ending.FAILED]),
+        "seconds": st.integers(-1, 90),
         "end": st.sampled_from(["refused", "open"]) | _READINGS,
     }
 )
@@ -57,7 +67,11 @@ async def _sums(database: SqliteDatabase, text: str) -> list[Row]:
 def _call(make_call: Any, case: dict[str, Any]) -> Call:
     at = _NOON + timedelta(minutes=case["minutes"])
     caller = Caller(user=case["user"], department=case["department"])
-    return make_call(id=str(uuid7(at)), started_at=at, model=case["model"], caller=caller)
+    return make_call(id=str(uuid7(at)), started_at=at, model=case["model"], caller=caller, host=case["host"])
+
+
+def _reply(make_reply: Any, call: Call, case: dict[str, Any]) -> Reply:
+    return make_reply(ending=case["ending"], status=case["status"], ended_at=call.started_at + timedelta(seconds=case["seconds"]))
 
 
 async def _live(make_call: Any, make_reply: Any, cases: list[dict[str, Any]]) -> None:
@@ -78,7 +92,7 @@ async def _live_over(database: SqliteDatabase, make_call: Any, make_reply: Any, 
             continue
         await ledger.admit(Intent(call=call, verdict="allow", hold_nano=case["hold"]))
         if isinstance(case["end"], Reading):
-            ledger.settle(Settlement(call, make_reply(), case["end"]))
+            ledger.settle(Settlement(call, _reply(make_reply, call, case), case["end"]))
         if case["minutes"] % 3 == 0:
             await roll_up(database, now=_NOON + timedelta(minutes=case["minutes"]))
     await ledger.drain()
@@ -86,12 +100,14 @@ async def _live_over(database: SqliteDatabase, make_call: Any, make_reply: Any, 
     await roll_up(database, now=_LATER)
     assert not await roll_up(database, now=_LATER)
     assert await _sums(database, _OF_HOURS) == await _sums(database, _OF_ROWS)
+    assert await _sums(database, _ENDPOINTS) == await _sums(database, _SENT_TO)
     assert {by: await ledger.spend(since=_NOON - timedelta(days=1), by=by) for by in SPEND_BY} == before
 
     following = Ledger(database, instance="next", now=lambda: _NOON, on_settled=lambda _settled: None)
     await following.recover()
     assert await following.recover() == 0
     assert await _sums(database, _OF_HOURS) == await _sums(database, _OF_ROWS)
+    assert await _sums(database, _ENDPOINTS) == await _sums(database, _SENT_TO)
 
     spent = {by: await following.spend(since=_NOON - timedelta(days=1), by=by) for by in SPEND_BY}
     sums = await _sums(database, _OF_HOURS)
