@@ -372,21 +372,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE entry_configs (
             id TEXT PRIMARY KEY,
             seq BIGINT NOT NULL,
-    ),
-    (
-        # How each hour's calls were answered (failed; answered well, and how long that took), and where they went.
-        "ALTER TABLE spend_hours ADD COLUMN error_calls BIGINT NOT NULL DEFAULT 0",
-        "ALTER TABLE spend_hours ADD COLUMN timed_calls BIGINT NOT NULL DEFAULT 0",
-        "ALTER TABLE spend_hours ADD COLUMN timed_micros BIGINT NOT NULL DEFAULT 0",
-        """CREATE TABLE endpoint_hours (
-            hour BIGINT NOT NULL,
-            host TEXT NOT NULL,
-            endpoint TEXT NOT NULL,
-            PRIMARY KEY (hour, host, endpoint)
-        )""",
-        # Usage alerts, as JSON in `definition`. From `armed_at` on they are evaluated: made, enabled or changed then.
-        """CREATE TABLE usage_alerts (
-            id TEXT PRIMARY KEY,
             origin TEXT NOT NULL,
             definition TEXT NOT NULL,
             created_at BIGINT NOT NULL,
@@ -448,6 +433,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO entry_clock (at) VALUES (0)",
     ),
     (
+        # How each hour's calls were answered (failed; answered well, and how long that took), and where they went.
+        "ALTER TABLE spend_hours ADD COLUMN error_calls BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE spend_hours ADD COLUMN timed_calls BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE spend_hours ADD COLUMN timed_micros BIGINT NOT NULL DEFAULT 0",
+        """CREATE TABLE endpoint_hours (
+            hour BIGINT NOT NULL,
+            host TEXT NOT NULL,
+            endpoint TEXT NOT NULL,
+            PRIMARY KEY (hour, host, endpoint)
+        )""",
+        # Usage alerts, as JSON in `definition`. From `armed_at` on they are evaluated: made, enabled or changed then.
+        """CREATE TABLE usage_alerts (
+            id TEXT PRIMARY KEY,
+            origin TEXT NOT NULL,
+            definition TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            updated_at BIGINT NOT NULL,
             armed_at BIGINT NOT NULL
         )""",
         # That a usage alert fired in a bucket of its calendar: once, whatever becomes of it and of the alert that it raised.
