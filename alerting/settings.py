@@ -1,12 +1,14 @@
 """The `detectors` and `alerting` sections of the config."""
 
-from datetime import timedelta
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from alerting.finding import Action
+from alerting.matchers import Matcher, parse_matcher
 from alerting.onchain_settings import OnchainSettings
+from alerting.silence import LONGEST_COMMENT, LONGEST_NAME, checked_matchers
 from metering.settings import Scope, Section, TimeZone
 from metering.units import Span
 
@@ -94,12 +96,50 @@ class DetectorSettings(Section):
     last_day: LastDaySettings = LastDaySettings()
 
 
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+type Moment = Annotated[datetime, AfterValidator(_in_utc)]
+"""A moment; without an offset it is UTC."""
+
+
+class SilenceSettings(Section):
+    """A silence that the config file defines."""
+
+    matchers: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+    """Conditions on labels, as Prometheus writes them; all must match."""
+    starts: Moment | None = None
+    ends: Moment | None = None
+    comment: str = Field(min_length=1, max_length=LONGEST_COMMENT)
+    created_by: str = Field(default="config", min_length=1, max_length=LONGEST_NAME)
+
+    @field_validator("matchers")
+    @classmethod
+    def _can_be_asked(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        checked_matchers([parse_matcher(text) for text in value])
+        return value
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> "SilenceSettings":
+        if self.starts and self.ends and self.ends <= self.starts:
+            msg = f"a silence that ends at {self.ends.isoformat()} cannot start at {self.starts.isoformat()}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def parsed(self) -> tuple[Matcher, ...]:
+        """The matchers, read."""
+        return tuple(map(parse_matcher, self.matchers))
+
+
 class AlertingSettings(Section):
     """The `alerting` section."""
 
     dedup: Literal["episode", "none"] = "episode"
     expire_after: Span = timedelta(hours=24)
     retention_days: int = Field(default=30, ge=1, le=3650)
+    silences: tuple[SilenceSettings, ...] = ()
 
 
 class RuleHealthSettings(Section):

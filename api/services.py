@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
+from alerting.silences import SilenceBook
+from alerting.suppression import Suppression
 from api.access import Access
 from api.settings import ApiSettings
 from api.status import Status
@@ -19,6 +21,8 @@ class Services:
 
     access: Access
     alerts: AlertBook
+    silences: SilenceBook
+    suppression: Suppression
     ledger: Ledger
     status: Callable[[], Status]
     settings: ApiSettings

@@ -465,4 +465,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX usage_triggers_moment ON usage_triggers (usage_alert_id, triggered_at)",
     ),
+    (
+        # Silences that were made while the gateway ran; those of the config file are not here. `matchers` is a JSON list.
+        """CREATE TABLE silences (
+            id TEXT PRIMARY KEY,
+            matchers TEXT NOT NULL,
+            starts_at BIGINT NOT NULL,
+            ends_at BIGINT NOT NULL,
+            created_by TEXT NOT NULL,
+            comment TEXT NOT NULL,
+            updated_at BIGINT NOT NULL
+        )""",
+        # The open alerts that hold others back: few, and asked for with each alert that somebody is to be told of.
+        """CREATE INDEX alerts_inhibiting ON alerts (kind, subject)
+            WHERE resolved_at IS NULL AND kind IN ('budget_exceeded', 'user_locked_out')""",
+    ),
 )

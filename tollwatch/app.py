@@ -21,6 +21,8 @@ from alerting.notify.sender import Sender
 from alerting.rule_counts import RuleCounts
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
+from alerting.silences import SilenceBook
+from alerting.suppression import Suppression
 from alerting.tool_baselines import ToolBaselines
 from api.access import Access
 from api.app import create_app
@@ -138,6 +140,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         outbox = Outbox()
         book = AlertBook(database, org_id=str(installation.org_id), settings=config.alerting, now=now, outbox=outbox)
         stack.push_async_callback(book.drain)
+        silences = SilenceBook(database, defined=config.alerting.silences, now=now)
+        await silences.load()
+        suppression = Suppression(database, silences, now=now)
         budgets = BudgetBook(config.budgets).all
         ledger = Ledger(database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health)
         stack.push_async_callback(ledger.drain)
@@ -207,6 +212,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         services = Services(
             access=access,
             alerts=book,
+            silences=silences,
+            suppression=suppression,
             ledger=ledger,
             status=lambda: state.status(ledger),
             settings=config.api,
@@ -246,9 +253,15 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         rule_watch = RuleWatch(
             database=database, book=book, counts=rule_counts, rules=lambda: judge.gate.rules, settings=config.rule_health, now=now
         )
-        reloader = Reloader(
-            config, parts=parts, judge=judge, reread=reread, state=state, now=now, follow=lambda new: proxy.follow(new.users)
-        )
+
+        def follow(new: Config) -> None:
+            proxy.follow(new.users)
+            silences.follow(new.alerting.silences)
+
+        async def prune_silences() -> None:
+            await silences.prune(now() - timedelta(days=(await book.toggles()).retention_days))
+
+        reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, now=now, follow=follow)
         more = {
             **people_commands(lockouts, register),
             **rule_commands(rules),
@@ -264,6 +277,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor = await stack.enter_async_context(Supervisor())
         supervisor.every("expire_alerts", _MINUTE, lambda: book.expire(now()))
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
+        supervisor.every("prune_silences", _DAY, prune_silences)
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
         supervisor.run("sender", Sender(database, outbox, now=now).run)
         supervisor.run("learning", learner.run)

@@ -18,8 +18,8 @@ from tollwatch.reload_audit import changes
 
 _log = structlog.get_logger(__name__)
 
-SWAPPED = ("mode", "rules", "detectors", "budgets", "users")
-"""The sections that a running gateway takes over."""
+SWAPPED = ("mode", "rules", "detectors", "budgets", "users", "alerting.silences")
+"""The sections, or keys in one, that a running gateway takes over."""
 
 
 def changed_keys(before: BaseModel, after: BaseModel, prefix: str = "") -> Iterator[str]:
@@ -69,8 +69,8 @@ class Reloader:
         except ConfigError as error:
             raise ValueError(f"The config was not taken over: {error}") from error
         keys = list(changed_keys(self._config, config))
-        changed = list(dict.fromkeys(key.partition(".")[0] for key in keys))
-        fixed = [key for key in keys if key.partition(".")[0] not in SWAPPED]
+        changed = list(dict.fromkeys(key if key in SWAPPED else key.partition(".")[0] for key in keys))
+        fixed = [key for key in keys if key not in SWAPPED and key.partition(".")[0] not in SWAPPED]
         if fixed:
             raise ValueError(f"The config was not taken over: {', '.join(fixed)} changed, which needs a restart of the gateway")
         if not changed:

@@ -11,6 +11,7 @@ class Match:
 class Pattern:
     groups: int
     def search(self, text: bytes, pos: int = ...) -> Match | None: ...
+    def fullmatch(self, text: str) -> Match | None: ...
 
 class Set:
     @classmethod

@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry, Counter
 from alerting.book import AlertBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
 from alerting.settings import AlertingSettings
+from alerting.silences import SilenceBook
+from alerting.suppression import Suppression
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -171,10 +173,31 @@ def settings() -> ApiSettings:
 
 
 @pytest.fixture
-def services(access: Access, book: AlertBook, ledger: Ledger, board: StatusBoard, settings: ApiSettings, clock: MovableClock) -> Services:
+def services(
+    *,
+    access: Access,
+    book: AlertBook,
+    database: SqliteDatabase,
+    alerting_settings: AlertingSettings,
+    ledger: Ledger,
+    board: StatusBoard,
+    settings: ApiSettings,
+    clock: MovableClock,
+) -> Services:
     registry = CollectorRegistry()
     Counter("tollwatch_calls", "calls", registry=registry).inc(3)
-    return Services(access=access, alerts=book, ledger=ledger, status=board, settings=settings, registry=registry, now=clock)
+    silences = SilenceBook(database, defined=alerting_settings.silences, now=clock)
+    return Services(
+        access=access,
+        alerts=book,
+        silences=silences,
+        suppression=Suppression(database, silences, now=clock),
+        ledger=ledger,
+        status=board,
+        settings=settings,
+        registry=registry,
+        now=clock,
+    )
 
 
 @pytest.fixture(scope="session")

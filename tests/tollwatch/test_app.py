@@ -131,12 +131,15 @@ def test_doctor_finds_all_well(run: Callable[..., Any]) -> None:
     assert [finding.check for finding in findings if not finding.ok] == ["no-such-program through exec"]
 
 
+SILENCE = "\nalerting: {silences: [{matchers: kind=prompt_size, comment: known}]}\n"
+
+
 def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., Any]) -> None:
     def change(gateway: Gateway) -> list[Any]:
         gateway.command("token", "create", "--name", "a", "--scope", "admin")
         text = gateway.config_file.read_text()
         before = _post(gateway, "small-1")[0]
-        gateway.config_file.write_text(text.replace("small-*", "tiny-*").replace("mode: enforce", "mode: monitor"))
+        gateway.config_file.write_text(text.replace("small-*", "tiny-*").replace("mode: enforce", "mode: monitor") + SILENCE)
         taken = gateway.command("reload").stdout
         after = _post(gateway, "small-1")[0]
         gateway.config_file.write_text(text + "\nlog: {level: debug}\n")
@@ -152,7 +155,7 @@ def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., A
     *_, (before, taken, after, refused, faulty, reloads) = run(change, rules=RULES, mode="enforce")
 
     assert (before, after) == (403, 200)
-    assert taken == "mode is taken over\nrules is taken over\n"
+    assert taken == "mode is taken over\nrules is taken over\nalerting.silences is taken over\n"
     assert "log.level changed, which needs a restart" in refused.stderr
     assert "did you mean 'mode'?" in faulty.stderr
     assert reloads == [
