@@ -159,8 +159,8 @@ def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., A
     assert "log.level changed, which needs a restart" in refused.stderr
     assert "did you mean 'mode'?" in faulty.stderr
     assert reloads == [
-        ("SIGHUP", {"changed": ["mode", "rules"], "mode": ["monitor", "enforce"], "rules": {"changed": ["R1"]}}),
-        (f"cli:{getpass.getuser()}", {"changed": ["mode", "rules"], "mode": ["enforce", "monitor"], "rules": {"changed": ["R1"]}}),
+        ("SIGHUP", {"changed": ["mode", "rules", "alerting.silences"], "mode": ["monitor", "enforce"], "rules": {"changed": ["R1"]}}),
+        (f"cli:{getpass.getuser()}", {"changed": ["mode", "rules", "alerting.silences"], "mode": ["enforce", "monitor"], "rules": {"changed": ["R1"]}}),
     ]
 
 
