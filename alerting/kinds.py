@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Literal, get_args
 
 from alerting.finding import AlertKind, Severity, Taken
 
@@ -173,7 +174,7 @@ _ROWS = (
 
 KINDS: Mapping[AlertKind, Kind] = MappingProxyType({row.kind: row for row in _ROWS})
 
-LOCAL_TYPES = (
+type LocalType = Literal[
     "prompt_drift",
     "prompt_size",
     "budget_warning",
@@ -184,7 +185,10 @@ LOCAL_TYPES = (
     "new_endpoint",
     "time_anomaly",
     "high_severity_denied_action",
-)
+]
+"""A type of the local feed."""
+
+LOCAL_TYPES: tuple[LocalType, ...] = get_args(LocalType.__value__)
 """The ten types of the local feed; each has a toggle, whether or not a kind of this version raises it."""
 
 RULES_TYPES: Mapping[str, AlertKind] = MappingProxyType({row.rules_type: row.kind for row in _ROWS if row.rules_type is not None})
@@ -216,7 +220,7 @@ class Selection:
     severities: tuple[Severity, ...] = ()
 
 
-def local_selections(name: str | None = None) -> tuple[Selection, ...]:
+def local_selections(name: LocalType | None = None) -> tuple[Selection, ...]:
     """Return which alerts the local feed shows, all or those of one of its types; none for a type that no kind raises."""
     return tuple(
         Selection(kind=row.kind, actions=(Taken.BLOCKED,), severities=DENIED_SEVERITIES)

@@ -49,7 +49,7 @@ class Access:
         return await self.sessions.begin()
 
     async def find(self, bearer: str) -> Principal | None:
-        """Return who a bearer token stands for, None when it is good for nothing."""
+        """Return who a bearer token stands for, None when it is good for nothing. Raises ExpiredTokenError."""
         if bearer.startswith(SESSION_PREFIX):
             return await self.sessions.find(bearer)
         return await self.tokens.find(bearer)

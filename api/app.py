@@ -3,12 +3,16 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from api import budgets, calls, health, login, overview
 from api.authorize import authorize
-from api.bodies import MAX_BYTES
+from api.bodies import MAX_BYTES, parse_body, parse_form, read_raw
+from api.errors import ApiError
 from api.feeds import local
-from api.middleware import outer
+from api.guards import check_content_type
+from api.middleware import dress, outer
+from api.params import LONGEST, UNFIT, Query, read_query
 from api.route import Ask, Route
 from api.services import Services
 
@@ -18,6 +22,7 @@ ROUTES: tuple[Route, ...] = (*health.ROUTES, *login.ROUTES, *local.ROUTES, *over
 def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.Application:
     """Return the application. Only the table's routes exist: no catch-all, and none of a feed that is switched off."""
     app = web.Application(middlewares=[outer(services.settings.allowed_hosts)], client_max_size=MAX_BYTES)
+    app.on_response_prepare.append(dress)
     for route in routes:
         if route.feed is not None and route.feed not in services.settings.feeds:
             continue
@@ -28,9 +33,28 @@ def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.A
     return app
 
 
-def _guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handler(request: web.Request) -> web.Response:
+def _guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        check_content_type(request, media=route.media)
         principal = await authorize(request, services.access, route)
-        return await route.handler(Ask(request=request, services=services, principal=principal))
+        _check_path(request)
+        query = read_query(request.query, route.query) if route.query else None
+        body = await _body(request, route)
+        return await route.handler(Ask(request=request, services=services, principal=principal, query=query, body=body))
 
     return handler
+
+
+async def _body(request: web.Request, route: Route) -> BaseModel | None:
+    if route.body is None:
+        return None
+    raw = await read_raw(request)
+    if issubclass(route.body, Query):
+        return parse_form(raw, route.body)
+    return parse_body(raw or b"{}" if route.body_optional else raw, route.body)
+
+
+def _check_path(request: web.Request) -> None:
+    """Refuse what can be no id: the store has no such text."""
+    if any(len(part) > LONGEST or UNFIT.search(part) for part in request.match_info.values()):
+        raise ApiError(404, "not found")

@@ -2,55 +2,83 @@
 
 import asyncio
 from typing import cast
+from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
+from multidict import MultiDict
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from api.errors import ApiError
+from api.errors import ApiError, InvalidError
+from api.params import Query, read_query
 
 DEADLINE_SECONDS = 10.0
 MAX_BYTES = 1 << 20
 
 
 class Body(BaseModel):
-    """A request body: types are not converted, and an unknown key is an error."""
+    """A request body: types are not converted, and an unknown key is an error. A docstring under a field describes it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-async def read_body[T: Body](request: web.Request, model: type[T]) -> T:
-    """Return the body as `model`. Raises ApiError: 400 names what is wrong, 408 a body that does not come, 413 one that is too large."""
+class Answer(BaseModel):
+    """What a route answers, for its description and the tests; handlers need not build it. A docstring under a field describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+async def read_raw(request: web.Request) -> bytes:
+    """Return the body. Raises ApiError: 408 when it does not come, 400 when it breaks off; aiohttp's own 413 when it is too large."""
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            raw = await request.read()
+            return await request.read()
     except TimeoutError as error:
         raise ApiError(408, f"the body did not arrive within {DEADLINE_SECONDS:g} seconds", headers={"Connection": "close"}) from error
     except (web.RequestPayloadError, ConnectionError) as error:
         raise ApiError(400, "the body broke off or is not encoded as declared") from error
-    value = _object(raw)
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise ApiError(400, _explain(error)) from error
 
 
-def _object(raw: bytes) -> dict[str, object]:
+def parse_body[T: BaseModel](raw: bytes, model: type[T]) -> T:
+    """Return JSON as `model`. Raises InvalidError, which says what is wrong but never the value: it may be a password."""
     try:
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
+        raise InvalidError(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     if not isinstance(value, dict):
-        raise ApiError(400, "the body must be a JSON object")
-    return cast("dict[str, object]", value)
+        raise InvalidError("the body must be a JSON object")
+    if b"\\u0000" in raw and _has_nul(cast("object", value)):
+        raise InvalidError("the body has a NUL character, which no text here may have")
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise _refusal(error) from error
 
 
-def _explain(error: ValidationError) -> str:
-    """Say which key is wrong and why. Never the value: it may be a password."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(map(str, first["loc"])) or "body"
+def parse_form[T: Query](raw: bytes, model: type[T]) -> T:
+    """Return a form as `model`; a field that is not named there is not read. Raises InvalidError."""
+    try:
+        pairs = parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=100)
+    except ValueError as error:
+        raise InvalidError("the body is no form in UTF-8 of at most 100 fields") from error
+    return read_query(MultiDict(pairs), model)
+
+
+def _has_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(part) for pair in value.items() for part in pair)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON
+    return isinstance(value, list) and any(map(_has_nul, value))  # pyright: ignore[reportUnknownArgumentType]  # JSON
+
+
+def _refusal(error: ValidationError) -> InvalidError:
+    """Say which key is wrong and why."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or None
     if first["type"] == "missing":
-        return f"missing {where}"
+        return InvalidError(f"missing {where}", param=where)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {where}"
-    return f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        return InvalidError(f"unknown key {where}", param=where)
+    said = str(first["ctx"]["error"]) if first["type"] == "value_error" and "ctx" in first else first["msg"]
+    return InvalidError(f"{where or 'body'}: {said[:1].lower()}{said[1:]}", param=where)

@@ -14,4 +14,8 @@ async def get_budgets(ask: Ask) -> web.Response:
     return json_response({"budgets": [view.as_json() for view in views]})
 
 
-ROUTES = (Route(method="GET", path="/api/budgets", handler=get_budgets, scope=Scope.ALERTS_READ),)
+ROUTES = (
+    Route(
+        method="GET", path="/api/budgets", handler=get_budgets, scope=Scope.ALERTS_READ, summary="Show each budget in its current period"
+    ),
+)

@@ -1,13 +1,25 @@
 """Errors as each feed words them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
 
 import orjson
 from aiohttp import web
 
-FEED_PREFIXES = {"local": "/api/"}
-"""Which feed a path belongs to: the longest prefix wins."""
+type Feed = Literal["org", "local", "entries", "account", "rules"]
+
+FEED_PREFIXES: Mapping[str, Feed] = {
+    "/v1": "org",
+    "/api": "local",
+    "/api/v1": "rules",
+    "/api/v1/alerts/entries": "entries",
+    "/api/v1/alerts/configs": "entries",
+    "/api/v1/detections": "entries",
+    "/api/account": "account",
+}
+"""Which feed a path belongs to: the longest prefix of whole segments wins."""
 
 _TEXTS = {404: "not found", 405: "method not allowed", 413: "the body is too large", 429: "too many requests", 500: "internal error"}
 
@@ -18,9 +30,43 @@ class ApiError(Exception):
 
     status: int
     message: str
-    fields: Mapping[str, object] = field(default_factory=dict[str, object])
+    fields: Mapping[str, object] = field(default_factory=dict[str, object], kw_only=True)
     """More keys of the body."""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], kw_only=True)
+    code: str | None = field(default=None, kw_only=True)
+    """What the feed calls this error, where its general word for the status is not enough."""
+    param: str | None = field(default=None, kw_only=True)
+    """The parameter or key of the body that is wrong."""
+
+
+class InvalidError(ApiError):
+    """A parameter or a body that does not fit: 400, in the rules feed 422."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(400, message, param=param)
+
+
+class Refused(StrEnum):
+    """Why a request has no principal."""
+
+    MISSING = "missing"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+
+
+class UnauthorizedError(ApiError):
+    """A request whose token is missing or good for nothing."""
+
+    def __init__(self, why: Refused) -> None:
+        super().__init__(401, _REFUSED[why], headers={"WWW-Authenticate": "Bearer"})
+        self.why = why
+
+
+_REFUSED = {
+    Refused.MISSING: "missing or invalid authorization header",
+    Refused.INVALID: "invalid or expired token",
+    Refused.EXPIRED: "the token has expired",
+}
 
 
 def json_response(body: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -28,15 +74,16 @@ def json_response(body: object, *, status: int = 200, headers: Mapping[str, str]
     return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json", charset="utf-8")
 
 
-def feed_of(path: str) -> str | None:
+def feed_of(path: str) -> Feed | None:
     """Return the feed whose prefix a path has, None for what is around the feeds."""
-    owners = [(len(prefix), name) for name, prefix in FEED_PREFIXES.items() if path.startswith(prefix)]
-    return max(owners)[1] if owners else None
+    owners = [prefix for prefix in FEED_PREFIXES if f"{path}/".startswith(f"{prefix}/")]
+    return FEED_PREFIXES[max(owners, key=len)] if owners else None
 
 
-def error_response(error: ApiError) -> web.Response:
-    """Return the answer for an error: `{"error": "text"}` in the local feed and around the feeds."""
-    return json_response({"error": error.message, **error.fields}, status=error.status, headers=error.headers)
+def error_response(error: ApiError, *, feed: Feed | None) -> web.Response:
+    """Return the answer for an error in the words of its feed; around the feeds they are the local feed's."""
+    status, body = _DIALECTS[feed or "local"](error)
+    return json_response({**body, **error.fields}, status=status, headers=error.headers)
 
 
 def from_http(error: web.HTTPException) -> ApiError:
@@ -46,3 +93,69 @@ def from_http(error: web.HTTPException) -> ApiError:
     if headers:
         text = f"{text}: use {headers['Allow'].replace(',', ' or ')}"
     return ApiError(error.status, text, headers=headers)
+
+
+_ORG_CODES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    409: "conflict",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    421: "misdirected_request",
+    422: "invalid_request",
+    429: "rate_limited",
+    500: "internal_error",
+    503: "unavailable",
+}
+
+
+def _org(error: ApiError) -> tuple[int, dict[str, object]]:
+    code = _ORG_CODES.get(error.status, "invalid_request") if error.code is None else error.code
+    return error.status, {"error": code, "message": error.message}
+
+
+def _entries(error: ApiError) -> tuple[int, dict[str, object]]:
+    return error.status, {"error": error.message}
+
+
+def _local(error: ApiError) -> tuple[int, dict[str, object]]:
+    if isinstance(error, UnauthorizedError) and error.why is not Refused.MISSING:
+        return 401, {"error": "invalid or expired session token"}
+    return error.status, {"error": error.message}
+
+
+_ACCOUNT_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_ACCOUNT_CODES = {400: "invalid_parameter", 403: "insufficient_scope", 422: "invalid_parameter", 429: "rate_limit_exceeded"}
+_ACCOUNT_KEYS = {
+    Refused.MISSING: "No API key: send it as Authorization: Bearer YOUR_API_KEY",
+    Refused.INVALID: "The API key is unknown or was revoked",
+    Refused.EXPIRED: "The API key has expired",
+}
+
+
+def _account(error: ApiError) -> tuple[int, dict[str, object]]:
+    kind = _ACCOUNT_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+    code = _ACCOUNT_CODES.get(error.status, _ORG_CODES.get(error.status, "invalid_request")) if error.code is None else error.code
+    message = error.message
+    if isinstance(error, UnauthorizedError):
+        code, message = f"{error.why}_api_key", _ACCOUNT_KEYS[error.why]
+    return error.status, {"error": {"type": kind, "code": code, "message": message, "param": error.param}}
+
+
+def _rules(error: ApiError) -> tuple[int, dict[str, object]]:
+    status = 422 if isinstance(error, InvalidError) else error.status
+    code = _ORG_CODES.get(status, "invalid_request") if error.code is None else error.code
+    return status, {"detail": error.message, "error": {"code": code.upper(), "message": error.message}}
+
+
+_DIALECTS: Mapping[Feed, Callable[[ApiError], tuple[int, dict[str, object]]]] = {
+    "org": _org,
+    "local": _local,
+    "entries": _entries,
+    "account": _account,
+    "rules": _rules,
+}

@@ -46,18 +46,19 @@ def check_origin(request: web.Request, *, port: int, configured: Sequence[str]) 
         raise ApiError(403, "cross-site requests are refused")
 
 
-def check_content_type(request: web.Request) -> None:
-    """Refuse (415) a write whose body is not declared JSON; a browser cannot send such a body across origins unasked.
+def check_content_type(request: web.Request, *, media: str) -> None:
+    """Refuse (415) a write whose body is not declared as `media`; a browser cannot send JSON across origins unasked.
 
     A write without a body passes: it carries nothing but its token, which no page of another origin can add unasked either.
     """
     if request.method not in _WRITES or not request.body_exists:
         return
+    noun = "JSON" if media == "application/json" else "a form"
     declared = request.headers.getall("Content-Type", [])
-    if len(declared) != 1 or request.content_type != "application/json":
-        raise ApiError(415, "send the body as JSON, with the header Content-Type: application/json")
+    if len(declared) != 1 or request.content_type != media:
+        raise ApiError(415, f"send the body as {noun}, with the header Content-Type: {media}")
     if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
-        raise ApiError(415, "send the body as JSON in UTF-8")
+        raise ApiError(415, f"send the body as {noun} in UTF-8")
 
 
 def _own_origin(origin: str, port: int, configured: Sequence[str]) -> bool:

@@ -7,15 +7,24 @@ from api.errors import json_response
 from api.route import Ask, Route
 from api.scopes import Scope
 
+FEED_HOMES = {
+    "org": "/v1/alerts",
+    "local": "/api/alerts",
+    "entries": "/api/v1/alerts/entries",
+    "account": "/api/account/alerts",
+    "rules": "/api/v1/alerts",
+}
+"""Where each feed begins."""
+
 
 async def index(ask: Ask) -> web.Response:
     """Answer `GET /` with the feeds and what is around them."""
-    feeds = {"local": "/api/alerts"}
+    served = {resource.canonical for resource in ask.request.app.router.resources()}
     return json_response(
         {
             "name": "tollwatch",
             "version": ask.services.status().version,
-            "feeds": {name: path for name, path in feeds.items() if name in ask.services.settings.feeds},
+            "feeds": {name: path for name, path in FEED_HOMES.items() if path in served},
             "calls": "/api/calls",
             "status": "/api/status",
             "spend": "/api/spend",
@@ -47,8 +56,16 @@ async def metrics(ask: Ask) -> web.Response:
 
 
 ROUTES = (
-    Route(method="GET", path="/", handler=index, scope=None),
-    Route(method="GET", path="/healthz", handler=healthz, scope=None),
-    Route(method="GET", path="/readyz", handler=readyz, scope=None),
-    Route(method="GET", path="/metrics", handler=metrics, scope=Scope.ALERTS_READ, public_on_loopback=True),
+    Route(method="GET", path="/", handler=index, scope=None, summary="Say where things are"),
+    Route(method="GET", path="/healthz", handler=healthz, scope=None, summary="Whether the process answers"),
+    Route(method="GET", path="/readyz", handler=readyz, scope=None, summary="Whether calls may be sent through the gateway"),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=metrics,
+        scope=Scope.ALERTS_READ,
+        public_on_loopback=True,
+        summary="Counts and sums for Prometheus",
+        text_answers=("text/plain",),
+    ),
 )

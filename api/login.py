@@ -5,7 +5,7 @@ from aiohttp import web
 
 from api.access import WrongPasswordError
 from api.authorize import authenticate, source_of
-from api.bodies import Body, read_body
+from api.bodies import Body
 from api.errors import ApiError, json_response
 from api.passwords import AlreadySetError, SetupCodeError, SetupError
 from api.route import Ask, Route
@@ -32,7 +32,7 @@ class Login(Body):
 
 async def set_up(ask: Ask) -> web.Response:
     """Answer `POST /api/auth/setup`."""
-    body = await read_body(ask.request, Setup)
+    body = ask.body_as(Setup)
     source = source_of(ask.request)
     try:
         await ask.services.access.set_up(password=body.password, confirm=body.confirm, code=body.code, source=source)
@@ -50,7 +50,7 @@ async def set_up(ask: Ask) -> web.Response:
 
 async def log_in(ask: Ask) -> web.Response:
     """Answer `POST /api/auth/login`."""
-    body = await read_body(ask.request, Login)
+    body = ask.body_as(Login)
     source = source_of(ask.request)
     try:
         session = await ask.services.access.log_in(password=body.password, source=source)
@@ -76,10 +76,17 @@ async def status(ask: Ask) -> web.Response:
 
 
 ROUTES = (
-    Route(method="POST", path="/api/auth/setup", handler=set_up, scope=None),
-    Route(method="POST", path="/api/auth/login", handler=log_in, scope=None),
-    Route(method="POST", path="/api/auth/logout", handler=log_out, scope=Scope.ALERTS_READ),
-    Route(method="GET", path="/api/auth/status", handler=status, scope=None),
+    Route(
+        method="POST",
+        path="/api/auth/setup",
+        handler=set_up,
+        scope=None,
+        body=Setup,
+        summary="Set the first password, with the code that the first start printed",
+    ),
+    Route(method="POST", path="/api/auth/login", handler=log_in, scope=None, body=Login, summary="Begin a session"),
+    Route(method="POST", path="/api/auth/logout", handler=log_out, scope=Scope.ALERTS_READ, summary="End the session of the token"),
+    Route(method="GET", path="/api/auth/status", handler=status, scope=None, summary="Whether a password is set and the token is good"),
 )
 
 

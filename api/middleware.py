@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import ApiError, error_response, feed_of, from_http
-from api.guards import check_content_type, check_host, check_origin
+from api.guards import check_host, check_origin
 from storage.database import StoreError
 
 _HEADERS = {
@@ -32,18 +32,18 @@ def outer(configured_hosts: Sequence[str]) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             _guard(request, configured_hosts)
-            response = await handler(request)
+            return await handler(request)
         except ApiError as error:
-            response = error_response(error)
+            refusal = error
         except web.HTTPException as error:
-            response = error_response(from_http(error))
+            refusal = from_http(error)
         except StoreError:
             _log.exception("api_store_failed", method=request.method, path=request.path)
-            response = error_response(ApiError(500, "database error"))
+            refusal = ApiError(500, "database error")
         except Exception:  # noqa: BLE001 - whatever a handler raised, the client gets the body of its feed and the log the trace, once
             _log.exception("api_failed", method=request.method, path=request.path)
-            response = error_response(ApiError(500, "internal error"))
-        return _dressed(request, response)
+            refusal = ApiError(500, "internal error")
+        return error_response(refusal, feed=feed_of(request.path))
 
     return middleware
 
@@ -52,7 +52,6 @@ def _guard(request: web.Request, configured_hosts: Sequence[str]) -> None:
     port = _port(request)
     check_host(request, port=port, configured=configured_hosts)
     check_origin(request, port=port, configured=configured_hosts)
-    check_content_type(request)
 
 
 def _port(request: web.Request) -> int:
@@ -61,8 +60,8 @@ def _port(request: web.Request) -> int:
     return name[1] if name else 0
 
 
-def _dressed(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the headers on an answer that every answer has, as it begins."""
     response.headers.update(_HEADERS)
     if feed := feed_of(request.path):
         response.headers["X-Alert-Feed"] = feed
-    return response

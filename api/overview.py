@@ -2,21 +2,38 @@
 
 from collections.abc import Iterable
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal
 
 from aiohttp import web
+from pydantic import Field
 
-from api import params
-from api.errors import ApiError, json_response
+from api.errors import InvalidError, json_response
+from api.params import Query
 from api.route import Ask, Route
 from api.scopes import Scope
 from api.times import rfc3339, unix_seconds
 from metering.ledger import BudgetState, SpendRow
 from metering.ledger_rows import usd
-from metering.spend import SPEND_BY
+from metering.spend import SPEND_BY, SpendBy
 from metering.spend_csv import spend_csv
 
 _AMOUNTS = tuple(field.name for field in fields(SpendRow) if field.name != "key")
+
+
+class SpendQuery(Query):
+    """What was spent when, and along which axis."""
+
+    days: int = Field(default=30, ge=1, le=366)
+    """The last so many UTC days, today included."""
+    since: datetime | None = None
+    """From this moment on, in place of `days`."""
+    until: datetime | None = None
+    """To before this moment."""
+    by: SpendBy | None = None
+    """Only the table of this axis."""
+    format: Literal["json", "csv"] = "json"
+    """`csv` is the table of one axis: of `by`, or of days."""
 
 
 async def get_status(ask: Ask) -> web.Response:
@@ -43,23 +60,20 @@ async def get_spend(ask: Ask) -> web.Response:
 
     Calls of unknown cost are counted apart, never as 0. `by` asks for one axis, `format=csv` for a table of it.
     """
-    request, ledger = ask.request, ask.services.ledger
-    days = params.integer(request, "days", default=30, least=1, most=366)
+    query, ledger = ask.query_as(SpendQuery), ask.services.ledger
     today = ask.services.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    since = params.moment(request, "since") or today - timedelta(days=days - 1)
-    until = params.moment(request, "until")
+    since, until, asked = query.since or today - timedelta(days=query.days - 1), query.until, query.by
     if until is not None and until <= since:
-        raise ApiError(400, "invalid until: use a moment after since")
-    asked = params.choice(request, "by", SPEND_BY)
-    if params.choice(request, "format", ("json", "csv")) == "csv":
-        axis = asked if asked is not None else "day"
+        raise InvalidError("invalid until: use a moment after since", param="until")
+    if query.format == "csv":
+        axis: SpendBy = asked if asked is not None else "day"
         text = spend_csv(await ledger.spend(since=since, until=until, by=axis), by=axis)
         return web.Response(text=text, content_type="text/csv", headers={"Content-Disposition": "attachment; filename=spend.csv"})
     axes = SPEND_BY if asked is None else dict.fromkeys((SPEND_BY[0], asked))
     by = {axis: await ledger.spend(since=since, until=until, by=axis) for axis in axes}
     return json_response(
         {
-            "days": days,
+            "days": query.days,
             "since": rfc3339(since),
             "until": None if until is None else rfc3339(until),
             "total": _total(by["day"]),
@@ -69,8 +83,16 @@ async def get_spend(ask: Ask) -> web.Response:
 
 
 ROUTES = (
-    Route(method="GET", path="/api/status", handler=get_status, scope=Scope.ALERTS_READ),
-    Route(method="GET", path="/api/spend", handler=get_spend, scope=Scope.ALERTS_READ),
+    Route(method="GET", path="/api/status", handler=get_status, scope=Scope.ALERTS_READ, summary="How the gateway is"),
+    Route(
+        method="GET",
+        path="/api/spend",
+        handler=get_spend,
+        scope=Scope.ALERTS_READ,
+        query=SpendQuery,
+        text_answers=("text/csv",),
+        summary="What was spent",
+    ),
 )
 
 

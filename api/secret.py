@@ -11,6 +11,10 @@ SESSION_PREFIX = "fn_sess_"
 TOKEN_PREFIX = "tw_"  # noqa: S105 - the public beginning of every token
 
 
+class ExpiredTokenError(Exception):
+    """A token that was good, and is past its end."""
+
+
 def new_secret(prefix: str) -> str:
     """Return a new secret: the prefix and 64 hex digits."""
     return prefix + secrets.token_hex(32)

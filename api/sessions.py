@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from api.scopes import ALL_SCOPES, Principal
-from api.secret import SESSION_PREFIX, digest, new_secret, same
+from api.secret import SESSION_PREFIX, ExpiredTokenError, digest, new_secret, same
 from api.settings import SessionSettings
 from api.times import Clock
 from storage.database import Database, Sql, Work
@@ -42,7 +42,7 @@ class Sessions:
         return session
 
     async def find(self, token: str) -> Principal | None:
-        """Return who a session token stands for, None when it is unknown or has ended."""
+        """Return who a session token stands for, None when it is unknown. Raises ExpiredTokenError when it has ended just now."""
         hashed = digest(token)
         rows = await self._database.read("SELECT id, hash, last_used_at, expires_at FROM sessions WHERE hash = ?", (hashed,))
         if not rows or not same(str(rows[0][1]), hashed):
@@ -52,7 +52,7 @@ class Sessions:
         used = max(written, self._used.get(session_id, written))
         if now >= from_micros(int(rows[0][3] or 0)) or now - used >= self._settings.idle:
             await self.end(session_id)
-            return None
+            raise ExpiredTokenError
         self._used[session_id] = max(now, used)
         if now - written >= min(SEEN_EVERY, self._settings.idle / 10):
             await self._database.write(partial(_touch, session_id, now))

@@ -23,7 +23,8 @@ class ApiSettings(Section):
     listen: str = "127.0.0.1:3100"
     tls: Annotated[Literal["auto", "off"], BeforeValidator(off)] = "auto"
     """`auto`: plain and TLS on one port, told apart by the first byte. `off`: plain only."""
-    feeds: tuple[Literal["local"], ...] = ("local",)
+    feeds: tuple[Literal["org", "local", "entries", "account", "rules"], ...] = ("org", "local", "entries", "account", "rules")
+    """What a feed that is not named here would serve is 404."""
     allowed_hosts: tuple[str, ...] = ()
     """Names beyond localhost and loopback addresses that a `Host` header may carry."""
     sessions: SessionSettings = SessionSettings()

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from api.scopes import Principal, Scope
-from api.secret import TOKEN_PREFIX, digest, new_secret, same
+from api.secret import TOKEN_PREFIX, ExpiredTokenError, digest, new_secret, same
 from api.sessions import SEEN_EVERY
 from api.times import Clock, rfc3339
 from storage.audit import audit_row
@@ -88,14 +88,16 @@ class Tokens:
         return await self._database.write(partial(_revoke, name, self._now(), actor))
 
     async def find(self, secret: str) -> Principal | None:
-        """Return who a token stands for, None when it is unknown, revoked or past its end."""
+        """Return who a token stands for, None when it is unknown or revoked. Raises ExpiredTokenError past its end."""
         hashed, now = digest(secret), self._now()
         rows = await self._database.read(f"SELECT {_COLUMNS}, hash FROM api_tokens WHERE hash = ?", (hashed,))  # noqa: S608 - constant
         if not rows or not same(str(rows[0][-1]), hashed):
             return None
         token = _token(rows[0])
-        if token.revoked_at or (token.expires_at and now >= token.expires_at):
+        if token.revoked_at:
             return None
+        if token.expires_at and now >= token.expires_at:
+            raise ExpiredTokenError
         if token.last_used_at is None or now - token.last_used_at >= SEEN_EVERY:
             await self._database.write(partial(_touch, token.id, now))
         return Principal(name=token.name, scopes=token.scopes)

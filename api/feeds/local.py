@@ -7,11 +7,11 @@ from aiohttp import web
 from pydantic import Field
 
 from alerting.alert import Alert
-from alerting.kinds import LOCAL_TYPES, local_selections
+from alerting.kinds import LOCAL_TYPES, LocalType, local_selections
 from alerting.toggles import LONGEST_RETENTION, AlertToggles, DefinedInConfigError
-from api import params
-from api.bodies import Body, read_body
-from api.errors import ApiError, json_response
+from api.bodies import Body
+from api.errors import ApiError, InvalidError, json_response
+from api.params import Query
 from api.route import Ask, Route
 from api.scopes import Scope
 from api.times import unix_seconds
@@ -20,6 +20,19 @@ NEWEST = 1000
 """How many alerts one answer holds, and how many it holds when no limit is given."""
 DEEPEST = 1_000_000
 _ID = re.compile(r"alert_([1-9][0-9]{0,17})")
+
+
+class AlertQuery(Query):
+    """Which alerts to list."""
+
+    type: LocalType | None = None
+    """Only alerts of this type."""
+    dismissed: bool | None = None
+    """Only those that ended (`true`) or that are open (`false`)."""
+    limit: int = Field(default=NEWEST, ge=1, le=NEWEST)
+    """How many at most, the newest first."""
+    skip: int = Field(default=0, ge=0, le=DEEPEST)
+    """How many of the newest to leave out."""
 
 
 class Dismissal(Body):
@@ -37,18 +50,15 @@ class ConfigChange(Body):
 
 async def list_alerts(ask: Ask) -> web.Response:
     """Answer `GET /api/alerts`: newest first."""
-    request = ask.request
-    kinds = local_selections(params.choice(request, "type", LOCAL_TYPES))
-    dismissed = params.flag(request, "dismissed")
-    limit = params.integer(request, "limit", default=NEWEST, least=1, most=NEWEST)
-    skip = params.integer(request, "skip", default=0, least=0, most=DEEPEST)
-    alerts = await ask.services.alerts.list(kinds=kinds, dismissed=dismissed, limit=limit, skip=skip)
+    query = ask.query_as(AlertQuery)
+    kinds = local_selections(query.type)
+    alerts = await ask.services.alerts.list(kinds=kinds, dismissed=query.dismissed, limit=query.limit, skip=query.skip)
     return json_response({"alerts": [_as_json(alert) for alert in alerts]})
 
 
 async def dismiss(ask: Ask) -> web.Response:
     """Answer `POST /api/alerts/dismiss`; again is a success too."""
-    body = await read_body(ask.request, Dismissal)
+    body = ask.body_as(Dismissal)
     alerts, seq = ask.services.alerts, _seq(body.id)
     shown = await alerts.get(seq) if seq else None
     if not seq or not shown or shown.local_type is None or not await alerts.dismiss(seq, actor=ask.who.name, feed="local"):
@@ -63,9 +73,9 @@ async def get_config(ask: Ask) -> web.Response:
 
 async def put_config(ask: Ask) -> web.Response:
     """Answer `PUT /api/alerts/config` with the settings as they are after the change."""
-    body = await read_body(ask.request, ConfigChange)
+    body = ask.body_as(ConfigChange)
     if set(body.toggles) - set(LOCAL_TYPES):
-        raise ApiError(400, f"toggles: unknown type; use {', '.join(LOCAL_TYPES)}")
+        raise InvalidError(f"toggles: unknown type; use {', '.join(LOCAL_TYPES)}", param="toggles")
     try:
         choices = await ask.services.alerts.set_toggles(changes=body.toggles, retention_days=body.retention_days, actor=ask.who.name)
     except DefinedInConfigError as error:
@@ -74,10 +84,41 @@ async def put_config(ask: Ask) -> web.Response:
 
 
 ROUTES = (
-    Route(method="GET", path="/api/alerts", handler=list_alerts, scope=Scope.ALERTS_READ, feed="local"),
-    Route(method="POST", path="/api/alerts/dismiss", handler=dismiss, scope=Scope.ALERTS_WRITE, feed="local"),
-    Route(method="GET", path="/api/alerts/config", handler=get_config, scope=Scope.ALERTS_READ, feed="local"),
-    Route(method="PUT", path="/api/alerts/config", handler=put_config, scope=Scope.CONFIG_WRITE, feed="local"),
+    Route(
+        method="GET",
+        path="/api/alerts",
+        handler=list_alerts,
+        scope=Scope.ALERTS_READ,
+        feed="local",
+        query=AlertQuery,
+        summary="List alerts, newest first",
+    ),
+    Route(
+        method="POST",
+        path="/api/alerts/dismiss",
+        handler=dismiss,
+        scope=Scope.ALERTS_WRITE,
+        feed="local",
+        body=Dismissal,
+        summary="Dismiss an alert; again is a success too",
+    ),
+    Route(
+        method="GET",
+        path="/api/alerts/config",
+        handler=get_config,
+        scope=Scope.ALERTS_READ,
+        feed="local",
+        summary="Which types of alert are raised, and how long alerts are kept",
+    ),
+    Route(
+        method="PUT",
+        path="/api/alerts/config",
+        handler=put_config,
+        scope=Scope.CONFIG_WRITE,
+        feed="local",
+        body=ConfigChange,
+        summary="Change some of these settings",
+    ),
 )
 
 

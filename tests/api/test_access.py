@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from api.access import Access, WrongPasswordError
 from api.passwords import AlreadySetError, SetupCodeError, SetupError
 from api.scopes import ALL_SCOPES, Scope, parse_scopes
-from api.secret import digest
+from api.secret import ExpiredTokenError, digest
 from api.settings import SessionSettings
 from api.throttle import LoginThrottle, TooManyFailuresError
 from api.tokens import TokenError
@@ -140,7 +140,8 @@ async def test_a_used_session_lasts_four_hours(access: Access, clock: Any) -> No
 
     clock.advance(minutes=2)
 
-    assert await access.find(token) is None
+    with pytest.raises(ExpiredTokenError):
+        await access.find(token)
 
 
 async def test_an_idle_session_ends_after_an_hour(access: Access, clock: Any) -> None:
@@ -154,14 +155,16 @@ async def test_an_idle_session_ends_after_an_hour(access: Access, clock: Any) ->
     assert await access.find(token)
     clock.advance(hours=1)
 
-    assert await access.find(token) is None
+    with pytest.raises(ExpiredTokenError):
+        await access.find(token)
 
 
 async def test_an_ended_session_leaves_no_row(access: Access, clock: Any, database: SqliteDatabase) -> None:
     token = (await access.sessions.begin()).token
     clock.advance(hours=5)
 
-    await access.find(token)
+    with pytest.raises(ExpiredTokenError):
+        await access.find(token)
 
     assert await database.read("SELECT id FROM sessions") == []
 
@@ -233,7 +236,8 @@ async def test_a_token_ends_at_its_end(access: Access, clock: Any) -> None:
 
     clock.advance(minutes=1)
 
-    assert await access.find(made.secret) is None
+    with pytest.raises(ExpiredTokenError):
+        await access.find(made.secret)
 
 
 async def test_a_revoked_token_is_useless_and_its_name_is_free(access: Access) -> None:

@@ -104,12 +104,12 @@ def test_no_read_changes_anything() -> None:
 @pytest.mark.parametrize("scope", ["alerts:write", "", "everything"])
 def test_a_route_with_a_mistyped_scope_cannot_be_built(scope: Scope) -> None:
     with pytest.raises(TypeError, match="is not a scope"):
-        Route(method="GET", path="/x", handler=ROUTES[0].handler, scope=scope)
+        Route(method="GET", path="/x", handler=ROUTES[0].handler, scope=scope, summary="x")
 
 
 def test_a_route_without_a_scope_cannot_be_built() -> None:
     with pytest.raises(TypeError, match="scope"):
-        Route(method="GET", path="/x", handler=ROUTES[0].handler)
+        Route(method="GET", path="/x", handler=ROUTES[0].handler, summary="x")
 
 
 async def test_a_handler_of_a_public_route_has_no_principal(gateway: Any) -> None:
@@ -247,7 +247,7 @@ async def test_a_handler_that_fails_is_logged_once_and_tells_nothing(services: S
     async def fails(_ask: Ask) -> Never:
         raise ZeroDivisionError("secret detail")
 
-    route = Route(method="GET", path="/api/fails", handler=fails, scope=None)
+    route = Route(method="GET", path="/api/fails", handler=fails, scope=None, summary="x")
     answer, logged = await _one_answer(services, route, capsys)
 
     assert (answer[0], answer[1]) == (500, {"error": "internal error"})
@@ -263,7 +263,7 @@ async def test_a_store_that_fails_is_named_in_the_answer(
         await database.close()
         return json_response(await ask.services.access.passwords.is_set())
 
-    route = Route(method="GET", path="/api/reads", handler=reads, scope=None)
+    route = Route(method="GET", path="/api/reads", handler=reads, scope=None, summary="x")
     answer, logged = await _one_answer(services, route, capsys)
 
     assert (answer[0], answer[1]) == (500, {"error": "database error"})
