@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     CLIENT_CERT_REVOKED = "client_cert_revoked"
     UNPRICED_MODEL = "unpriced_model"
     METER_GAP = "meter_gap"
+    LOGIN_ABUSE = "login_abuse"
     GATEWAY_DEGRADED = "gateway_degraded"
     RULE_CONFLICT = "rule_conflict"
     RULE_DORMANT = "rule_dormant"

@@ -132,6 +132,13 @@ _ROWS = (
         entries_label="meter_gap",
     ),
     Kind(
+        kind=AlertKind.LOGIN_ABUSE,
+        severity=Severity.HIGH,
+        ends=Ends.QUIET,
+        org_type="security_event",
+        entries_label="login_abuse",
+    ),
+    Kind(
         kind=AlertKind.GATEWAY_DEGRADED,
         severity=Severity.HIGH,
         ends=Ends.CONDITION,

@@ -37,8 +37,10 @@ async def authenticate(request: web.Request, access: Access, *, key_header: str 
     try:
         principal = await access.find(token_of(request, key_header=key_header))
     except ExpiredTokenError as error:
+        access.abuse.unknown_token(source_of(request))
         raise UnauthorizedError(Refused.EXPIRED) from error
     if principal is None:
+        access.abuse.unknown_token(source_of(request))
         raise UnauthorizedError(Refused.INVALID)
     return principal
 

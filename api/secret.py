@@ -9,6 +9,7 @@ import secrets
 
 SESSION_PREFIX = "fn_sess_"
 TOKEN_PREFIX = "tw_"  # noqa: S105 - the public beginning of every token
+GRANT_PREFIX = "tw_access_"
 
 
 class ExpiredTokenError(Exception):

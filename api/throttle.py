@@ -15,9 +15,11 @@ IN_ALL = 50
 class TooManyFailuresError(Exception):
     """Too many logins failed lately: the next attempt is heard after `retry_after_seconds`."""
 
-    def __init__(self, retry_after_seconds: int) -> None:
+    def __init__(self, retry_after_seconds: int, *, from_all: bool = False) -> None:
         super().__init__(f"too many failed login attempts: try again in {retry_after_seconds} s")
         self.retry_after_seconds = retry_after_seconds
+        self.from_all = from_all
+        """The failures of all addresses together are too many."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class LoginThrottle:
         if len(own) >= PER_SOURCE:
             raise TooManyFailuresError(_seconds(own[-PER_SOURCE] + WINDOW - now))
         if len(self._attempts) >= IN_ALL:
-            raise TooManyFailuresError(_seconds(self._attempts[0][0] + WINDOW - now))
+            raise TooManyFailuresError(_seconds(self._attempts[0][0] + WINDOW - now), from_all=True)
         self._attempts.append((now, source))
 
     def take_back(self, source: str) -> None:

@@ -89,6 +89,18 @@ class Tokens:
 
     async def find(self, secret: str) -> Principal | None:
         """Return who a token stands for, None when it is unknown or revoked. Raises ExpiredTokenError past its end."""
+        token = await self._good(secret)
+        return None if token is None else Principal(name=token.name, scopes=token.scopes)
+
+    async def client(self, *, client_id: str, secret: str) -> ApiToken | None:
+        """Return the token of this id and secret, None when there is none, or it is revoked or past its end."""
+        try:
+            token = await self._good(secret)
+        except ExpiredTokenError:
+            return None
+        return token if token is not None and same(token.id, client_id) else None
+
+    async def _good(self, secret: str) -> ApiToken | None:
         hashed, now = digest(secret), self._now()
         rows = await self._database.read(f"SELECT {_COLUMNS}, hash FROM api_tokens WHERE hash = ?", (hashed,))  # noqa: S608 - constant
         if not rows or not same(str(rows[0][-1]), hashed):
@@ -100,7 +112,12 @@ class Tokens:
             raise ExpiredTokenError
         if token.last_used_at is None or now - token.last_used_at >= SEEN_EVERY:
             await self._database.write(partial(_touch, token.id, now))
-        return Principal(name=token.name, scopes=token.scopes)
+        return token
+
+
+def scopes_of(kept: str) -> frozenset[Scope]:
+    """Return the scopes that a row of the store names."""
+    return frozenset(map(Scope, kept.split(",")))
 
 
 def _insert(token: ApiToken, hashed: str, actor: str) -> Work[bool]:
@@ -134,7 +151,7 @@ def _token(row: Row) -> ApiToken:
     return ApiToken(
         id=str(row[0]),
         name=str(row[1]),
-        scopes=frozenset(map(Scope, str(row[2]).split(","))),
+        scopes=scopes_of(str(row[2])),
         created_at=from_micros(int(row[3] or 0)),
         expires_at=moments[0],
         revoked_at=moments[1],

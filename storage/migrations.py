@@ -480,4 +480,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE INDEX alerts_inhibiting ON alerts (kind, subject)
             WHERE resolved_at IS NULL AND kind IN ('budget_exceeded', 'user_locked_out')""",
     ),
+    (
+        # What API tokens were exchanged for: only the hash of each access token. It is good while its API token is.
+        """CREATE TABLE access_tokens (
+            id TEXT PRIMARY KEY,
+            hash TEXT NOT NULL UNIQUE,
+            token_id TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL
+        )""",
+        "CREATE INDEX access_tokens_token ON access_tokens (token_id, created_at)",
+    ),
 )

@@ -208,7 +208,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             _log.warning("ca_renewed", reason=authority.renewed, remedy="start programs that run through the gateway again")
         keyed = KeyedHash(installation.key)
         registry = CollectorRegistry()
-        access = Access(database, settings=config.api.sessions, setup_code=SetupCodeFile(config.data_dir), now=now)
+        access = Access(database, settings=config.api.sessions, setup_code=SetupCodeFile(config.data_dir), now=now, report=book.enqueue)
         services = Services(
             access=access,
             alerts=book,

@@ -137,9 +137,9 @@ def code_file(tmp_path: Path) -> CodeFile:
 
 
 @pytest.fixture
-def access(database: SqliteDatabase, clock: MovableClock, code_file: CodeFile) -> Access:
+def access(database: SqliteDatabase, clock: MovableClock, code_file: CodeFile, book: AlertBook) -> Access:
     cheap = PasswordHasher.from_parameters(CHEAPEST)
-    return Access(database, settings=SessionSettings(), setup_code=code_file, now=clock, hasher=cheap)
+    return Access(database, settings=SessionSettings(), setup_code=code_file, now=clock, report=book.enqueue, hasher=cheap)
 
 
 @pytest.fixture

@@ -160,7 +160,10 @@ def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., A
     assert "did you mean 'mode'?" in faulty.stderr
     assert reloads == [
         ("SIGHUP", {"changed": ["mode", "rules", "alerting.silences"], "mode": ["monitor", "enforce"], "rules": {"changed": ["R1"]}}),
-        (f"cli:{getpass.getuser()}", {"changed": ["mode", "rules", "alerting.silences"], "mode": ["enforce", "monitor"], "rules": {"changed": ["R1"]}}),
+        (
+            f"cli:{getpass.getuser()}",
+            {"changed": ["mode", "rules", "alerting.silences"], "mode": ["enforce", "monitor"], "rules": {"changed": ["R1"]}},
+        ),
     ]
 
 
