@@ -13,6 +13,7 @@ from api.feeds import local
 from api.guards import check_content_type
 from api.middleware import dress, outer
 from api.params import LONGEST, UNFIT, Query, read_query
+from api.quota import Quota
 from api.route import Ask, Route
 from api.services import Services
 
@@ -21,22 +22,24 @@ ROUTES: tuple[Route, ...] = (*health.ROUTES, *login.ROUTES, *local.ROUTES, *over
 
 def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.Application:
     """Return the application. Only the table's routes exist: no catch-all, and none of a feed that is switched off."""
-    app = web.Application(middlewares=[outer(services.settings.allowed_hosts)], client_max_size=MAX_BYTES)
+    quota = Quota(limit=services.settings.requests_per_minute, now=services.now)
+    app = web.Application(middlewares=[outer(services.settings.allowed_hosts, quota)], client_max_size=MAX_BYTES)
     app.on_response_prepare.append(dress)
     for route in routes:
         if route.feed is not None and route.feed not in services.settings.feeds:
             continue
-        handler = _guarded(route, services)
+        handler = _guarded(route, services, quota)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
     return app
 
 
-def _guarded(route: Route, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _guarded(route: Route, services: Services, quota: Quota) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handler(request: web.Request) -> web.StreamResponse:
         check_content_type(request, media=route.media)
         principal = await authorize(request, services.access, route)
+        quota.check(request, principal)
         _check_path(request)
         query = read_query(request.query, route.query) if route.query else None
         body = await _body(request, route)

@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import ApiError, error_response, feed_of, from_http
 from api.guards import check_host, check_origin
+from api.quota import STANDING, Quota
 from storage.database import StoreError
 
 _HEADERS = {
@@ -25,7 +26,7 @@ _HEADERS = {
 _log = structlog.get_logger(__name__)
 
 
-def outer(configured_hosts: Sequence[str]) -> Middleware:
+def outer(configured_hosts: Sequence[str], quota: Quota) -> Middleware:
     """Return the one middleware of the API."""
 
     @web.middleware
@@ -43,6 +44,10 @@ def outer(configured_hosts: Sequence[str]) -> Middleware:
         except Exception:  # noqa: BLE001 - whatever a handler raised, the client gets the body of its feed and the log the trace, once
             _log.exception("api_failed", method=request.method, path=request.path)
             refusal = ApiError(500, "internal error")
+        try:
+            quota.check(request, None)  # what never came to a token counts for its address
+        except ApiError as error:
+            refusal = error
         return error_response(refusal, feed=feed_of(request.path))
 
     return middleware
@@ -65,3 +70,5 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
     if feed := feed_of(request.path):
         response.headers["X-Alert-Feed"] = feed
+    if standing := request.get(STANDING):
+        response.headers.update(standing.headers())

@@ -25,6 +25,8 @@ class ApiSettings(Section):
     """`auto`: plain and TLS on one port, told apart by the first byte. `off`: plain only."""
     feeds: tuple[Literal["org", "local", "entries", "account", "rules"], ...] = ("org", "local", "entries", "account", "rules")
     """What a feed that is not named here would serve is 404."""
+    requests_per_minute: int = Field(default=1000, ge=1, le=1_000_000)
+    """How many requests a minute one token may send to the org feed."""
     allowed_hosts: tuple[str, ...] = ()
     """Names beyond localhost and loopback addresses that a `Host` header may carry."""
     sessions: SessionSettings = SessionSettings()
