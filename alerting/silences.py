@@ -1,7 +1,7 @@
 """The silences that were made, in the store, and those that the config file defines."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
@@ -54,10 +54,8 @@ class SilenceBook:
         self._stored = {silence.id: silence for silence in map(_from_row, await self._database.read(_ALL))}
 
     def all(self) -> Sequence[Silence]:
-        """Return every silence: the active, the pending, the expired; among them the one that ends soonest first."""
-        now = self._now()
-        every = (*self._defined.values(), *self._stored.values())
-        return sorted(every, key=lambda one: (_ORDER.index(one.state(now)), one.ends_at is None, one.ends_at or now, one.id))
+        """Return every silence in the order of `in_order`."""
+        return in_order((*self._defined.values(), *self._stored.values()), self._now())
 
     def get(self, silence_id: str) -> Silence | None:
         """Return the silence of an id."""
@@ -72,7 +70,7 @@ class SilenceBook:
 
     def follow(self, defined: Sequence[SilenceSettings]) -> None:
         """Take over what the config file defines now."""
-        self._defined = {silence.id: silence for silence in map(_from_settings, defined)}
+        self._defined = {silence.id: silence for silence in map(defined_silence, defined)}
 
     async def add(self, draft: SilenceDraft, *, actor: str) -> Silence:
         """Make a silence, durably when it returns. A beginning in the past is now. Raises ValueError."""
@@ -215,7 +213,13 @@ def _matchers(text: str) -> tuple[Matcher, ...]:
     return tuple(map(parse_matcher, cast("list[str]", json.loads(text))))
 
 
-def _from_settings(settings: SilenceSettings) -> Silence:
+def in_order(silences: Iterable[Silence], now: datetime) -> Sequence[Silence]:
+    """Return the active, the pending, the expired; among them the one that ends soonest first."""
+    return sorted(silences, key=lambda one: (_ORDER.index(one.state(now)), one.ends_at is None, one.ends_at or now, one.id))
+
+
+def defined_silence(settings: SilenceSettings) -> Silence:
+    """Return the silence that the config file defines; its id is the same at each start."""
     starts_at = settings.starts or _ALWAYS
     return Silence(
         id=str(uuid5(NAMESPACE_OID, settings.model_dump_json())),

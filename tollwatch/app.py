@@ -68,6 +68,7 @@ from tollwatch.reload import Reloader
 from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
 from tollwatch.selftest import in_force_commands
+from tollwatch.silence_commands import silence_commands
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
 from tollwatch.tool_commands import tool_commands
@@ -265,6 +266,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         more = {
             **people_commands(lockouts, register),
             **rule_commands(rules),
+            **silence_commands(silences),
             **tool_commands(tools, book),
             **budget_commands(BudgetReset(database, ledger, book, now)),
             **password_commands(access.passwords, SetupCodeFile(config.data_dir)),

@@ -114,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
     _tokens(group("token", "API tokens"), add)
     add(group("password", "the password of the API"), "reset", "password:reset", "remove it and print a new setup code", reads=True)
     _alerts(group("alerts", "what is wrong"), add)
+    _silences(group("silences", "times in which nobody is told of certain alerts"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
     _audit(add(commands, "audit", "audit:audit", "who changed what, when; newest first", reads=True))
     _tools(group("tools", "the definitions of tools that are normal"), add)
@@ -203,6 +204,22 @@ def _alerts(alerts: Group, add: Add) -> None:
         one.add_argument("id", help="alert_12, or its UUID")
         if name == "resolve":
             one.add_argument("--note", default=None)
+
+
+def _silences(silences: Group, add: Add) -> None:
+    listed = add(silences, "ls", "silences:ls", "list silences, the active first", reads=True)
+    listed.add_argument("--all", action="store_true", help="those that are over too")
+    made = add(silences, "add", "silences:add", "make a silence and print its id", reads=True)
+    made.add_argument(
+        "matcher", nargs="+", help="kind=rate_limit_hit, user!=ann, 'model=~gpt-4.*' or 'agent!~ci-.*'; all must match (docs/alerts.md)"
+    )
+    made.add_argument("--comment", required=True, help="why")
+    ends = made.add_mutually_exclusive_group()
+    ends.add_argument("--for", dest="span", metavar="SPAN", default="1h", help="how long: 30m, 8h, 2d (1h)")
+    ends.add_argument("--until", metavar="WHEN", help="when it ends: 2026-01-31T22:00, in local time unless it has a zone")
+    made.add_argument("--from", dest="start", metavar="WHEN", help="when it begins (now)")
+    made.add_argument("--author", help="who answers for it (you)")
+    add(silences, "expire", "silences:expire", "end silences now").add_argument("id", nargs="+")
 
 
 def _rules(rules: Group, add: Add) -> None:

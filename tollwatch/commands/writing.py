@@ -8,6 +8,7 @@ from typing import Any
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from alerting.rulebook import RuleBook
+from alerting.silences import SilenceBook
 from alerting.tool_baselines import ToolBaselines
 from api.passwords import Passwords
 from api.tokens import Tokens
@@ -25,6 +26,7 @@ from tollwatch.passwords import password_commands
 from tollwatch.people import people_commands
 from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
+from tollwatch.silence_commands import silence_commands
 from tollwatch.store import now
 from tollwatch.tool_commands import tool_commands
 
@@ -58,11 +60,14 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
             await register.load()
             rules = RuleBook(database, file=config.rules, where="its `rules` section", now=now)
             await rules.load()
+            silences = SilenceBook(database, defined=config.alerting.silences, now=now)
+            await silences.load()
             ledger = Ledger(database, instance="", now=now, on_settled=lambda _batch: None, budgets=BudgetBook(config.budgets).all)
             code = SetupCodeFile(config.data_dir)
             more = {
                 **people_commands(lockouts, register),
                 **rule_commands(rules),
+                **silence_commands(silences),
                 **tool_commands(ToolBaselines(database, now=now), book),
                 **budget_commands(BudgetReset(database, ledger, book, now)),
                 **password_commands(Passwords(database, setup_code=code, now=now), code),
