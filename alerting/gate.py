@@ -8,15 +8,14 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from alerting import parts
-from alerting.baseline import Baselines
+from alerting.baselines import PROMPT, Baselines, Part, place_of
 from alerting.book import AlertBook
 from alerting.detectors import meter_gap
-from alerting.detectors.prompt_drift import PromptDrift, drift_episode
+from alerting.detectors.prompt_drift import PromptDrift
 from alerting.detectors.prompt_size import PromptSize
 from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
-from alerting.finding import Action, AlertKind, Finding, Occurrence, Refusal, Verdict
-from alerting.fingerprint import fingerprint
+from alerting.finding import Action, Finding, Occurrence, Refusal, Verdict
 from alerting.people import People
 from alerting.policing import Policing
 from alerting.policy import Policy
@@ -211,7 +210,12 @@ class Gate:
         detector, call = self._detectors.drift, trial.call
         if detector is None or (seen := detector.fingerprint(call)) is None:
             return
-        normal = await self._baselines.normal(call.service, call.caller.agent, seen)
+        place = place_of(Part.PROMPT, call.service, call.caller.agent)
+        normal = self._baselines.known(place, PROMPT, seen)
+        if normal is None:
+            first = detector.approve_first
+            learned = await self._baselines.normal(place, {PROMPT: seen}, approve_first=first, shape=lambda _name: detector.shape(call))
+            normal = learned[PROMPT]
         if finding := detector.check(call, seen, normal):
             trial.hear(finding, Refusal.PROMPT_DRIFT)
 
@@ -341,11 +345,6 @@ class Gate:
             self._watch.recovered("store")
         else:
             self._watch.degraded("store", str(failure))
-
-    async def approve(self, service: str, agent: str | None, prompt: str, *, actor: str) -> None:
-        """Make a prompt fingerprint normal for a service and agent; its drift alert ends."""
-        await self._baselines.approve(service, agent, prompt, actor=actor)
-        await self._book.clear(fingerprint(AlertKind.PROMPT_DRIFT, drift_episode(service, agent, prompt)))
 
 
 def _tokens(reading: Reading) -> int | None:

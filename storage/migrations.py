@@ -492,4 +492,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX access_tokens_token ON access_tokens (token_id, created_at)",
     ),
+    (
+        # What is normal: prompts and definitions of tools in one table, with what is known of the shape of each (JSON).
+        "ALTER TABLE baselines RENAME TO prompt_baselines",
+        """CREATE TABLE baselines (
+            part TEXT NOT NULL,
+            service TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            name TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            first_seen_at BIGINT NOT NULL,
+            approved_at BIGINT,
+            approved_by TEXT,
+            shape TEXT,
+            PRIMARY KEY (part, service, agent, name, fingerprint)
+        )""",
+        """INSERT INTO baselines (part, service, agent, name, fingerprint, first_seen_at, approved_at, approved_by)
+            SELECT 'prompt', service, agent, '', fingerprint, first_seen_at, approved_at, approved_by FROM prompt_baselines""",
+        """INSERT INTO baselines (part, service, agent, name, fingerprint, first_seen_at, approved_at, approved_by)
+            SELECT 'tool', service, agent, tool, fingerprint, first_seen_at, approved_at, approved_by FROM tool_baselines""",
+        "DROP TABLE prompt_baselines",
+        "DROP TABLE tool_baselines",
+    ),
 )

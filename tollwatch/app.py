@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
+from alerting.baselines import Baselines
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from alerting.notify.outbox import Outbox
@@ -23,7 +24,6 @@ from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
-from alerting.tool_baselines import ToolBaselines
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -53,6 +53,7 @@ from storage.keyed import KeyedHash
 from storage.lock import GatewayLock
 from storage.sqlite import SqliteDatabase
 from tollwatch import __version__
+from tollwatch.baseline_commands import baseline_commands
 from tollwatch.callline import CallLine
 from tollwatch.config import Config, listen_address
 from tollwatch.control import Commands, ControlServer, socket_path
@@ -71,7 +72,6 @@ from tollwatch.selftest import in_force_commands
 from tollwatch.silence_commands import silence_commands
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
-from tollwatch.tool_commands import tool_commands
 
 _log = structlog.get_logger(__name__)
 
@@ -179,7 +179,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         rules.check()
         register = ClientRegister(database, now=now)
         await register.load()
-        tools = ToolBaselines(database, now=now)
+        baselines = Baselines(database, now=now)
         rule_counts = RuleCounts(database)
         stack.push_async_callback(rule_counts.drain)
         parts = Parts(
@@ -190,7 +190,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             book=book,
             rules=rules,
             rule_counts=rule_counts,
-            tools=tools,
+            baselines=baselines,
             key=installation.key,
             learner=learner,
             spool=spool,
@@ -267,7 +267,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             **people_commands(lockouts, register),
             **rule_commands(rules),
             **silence_commands(silences),
-            **tool_commands(tools, book),
+            **baseline_commands(baselines, book),
             **budget_commands(BudgetReset(database, ledger, book, now)),
             **password_commands(access.passwords, SetupCodeFile(config.data_dir)),
             **in_force_commands(lambda: judge.gate.rules, lambda: state.mode),

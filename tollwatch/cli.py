@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     _silences(group("silences", "times in which nobody is told of certain alerts"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
     _audit(add(commands, "audit", "audit:audit", "who changed what, when; newest first", reads=True))
-    _tools(group("tools", "the definitions of tools that are normal"), add)
+    _baselines(group("baselines", "the prompts and tool definitions that are normal"), add)
     _users(group("users", "the people who call, and who is locked out"), add)
     _ledger(commands, group("calls", "the ledger, one row a call"), add)
     _prices(group("prices", "what tokens cost"), add)
@@ -298,13 +298,17 @@ def _client_certificates(ca: Group, add: Add) -> None:
     add(client, "ls", "ca_client:ls", "list the certificates that were issued", reads=True)
 
 
-def _tools(tools: Group, add: Add) -> None:
-    add(tools, "ls", "tools:ls", "list the definitions of tools that were seen", reads=True)
-    approve = add(tools, "approve", "tools:approve", "make a definition of a tool normal; its alert ends")
-    approve.add_argument("service")
-    approve.add_argument("tool")
-    approve.add_argument("fingerprint", help="as `tollwatch tools ls` and the alert show it")
-    approve.add_argument("--agent", help="whose tool it is, where the list names an agent")
+def _baselines(baselines: Group, add: Add) -> None:
+    listed = add(baselines, "ls", "baselines:ls", "list the prompts and tool definitions that were seen", reads=True)
+    listed.add_argument("--waiting", action="store_true", help="only those that nobody approved")
+    diff = add(baselines, "diff", "baselines:diff", "say how one departs from what is normal; the texts are not kept", reads=True)
+    approve = add(baselines, "approve", "baselines:approve", "make one normal; its alert ends")
+    for one in (diff, approve):
+        one.add_argument("fingerprint", help="its first digits, as the list and the alert show them")
+        one.add_argument("--service", help="where a fingerprint was seen in several places: of this service")
+        one.add_argument("--agent", help="the same: of this agent")
+        one.add_argument("--tool", help="the same: of this tool")
+    diff.add_argument("other", nargs="?", help="hold it against this one instead of the one that was approved last")
 
 
 def _users(users: Group, add: Add) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from alerting.baseline import Baselines
+from alerting.baselines import Baselines
 from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
@@ -18,7 +18,6 @@ from alerting.people import People
 from alerting.policy import Policy
 from alerting.rule_counts import RuleCounts
 from alerting.rulebook import RuleBook
-from alerting.tool_baselines import ToolBaselines
 from alerting.tool_watch import ToolWatch
 from metering.budgets import BudgetBook
 from metering.call import Call, Reply
@@ -48,7 +47,7 @@ class Parts:
     book: AlertBook
     rules: RuleBook
     rule_counts: RuleCounts
-    tools: ToolBaselines
+    baselines: Baselines
     key: bytes
     """The installation's own, for the fingerprints of prompts."""
     learner: Learner | None = None
@@ -76,7 +75,7 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
         meter=parts.meter,
         counter=parts.counter,
         book=parts.book,
-        baselines=Baselines(parts.database, approve=config.detectors.prompt_drift.approve, now=now),
+        baselines=parts.baselines,
         unknown_formats=config.proxy.unknown_formats,
         now=now,
         learner=parts.learner,
@@ -91,7 +90,7 @@ def build_gate(config: Config, parts: Parts, *, earlier: Gate | None = None) -> 
 
 def _tools(config: Config, parts: Parts) -> ToolWatch | None:
     settings = config.detectors.tool_drift
-    return ToolWatch(settings, parts.tools, key=parts.key) if settings.enabled else None
+    return ToolWatch(settings, parts.baselines, key=parts.key) if settings.enabled else None
 
 
 def _people(config: Config, parts: Parts) -> People | None:

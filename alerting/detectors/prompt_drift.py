@@ -3,6 +3,7 @@
 from alerting.finding import AlertKind, Finding
 from alerting.kinds import KINDS
 from alerting.settings import PromptDriftSettings
+from alerting.shapes import Shape, shape_of
 from alerting.subjects import NOBODY, shown, subject_of
 from metering.call import Call
 from storage.keyed import KeyedHash
@@ -19,6 +20,7 @@ class PromptDrift:
 
     def __init__(self, settings: PromptDriftSettings, *, key: bytes) -> None:
         self._settings = settings
+        self.approve_first = settings.approve == "first"
         self._keyed = KeyedHash(key)
         self._known: dict[tuple[str, ...], str] = {}
 
@@ -35,6 +37,10 @@ class PromptDrift:
                 self._known.clear()
             self._known[system] = found
         return found
+
+    def shape(self, call: Call) -> Shape:
+        """Return the shape of the system prompt of a call."""
+        return shape_of("\n".join(call.prompt.system), self._keyed)
 
     def _hash(self, system: tuple[str, ...]) -> str:
         parts = [part.encode("utf-8", "surrogatepass") for part in system]
@@ -62,7 +68,7 @@ class PromptDrift:
                 "chars": sum(map(len, call.prompt.system)),
                 "compare": self._settings.compare,
             },
-            remedy="If the change is meant, approve the new prompt as a baseline.",
+            remedy=f"If the change is meant, approve the new prompt: `tollwatch baselines approve {fingerprint[:_SHOWN]}`.",
         )
 
 

@@ -9,6 +9,7 @@ import orjson
 from alerting.finding import AlertKind, Finding
 from alerting.kinds import KINDS
 from alerting.settings import ToolDriftSettings
+from alerting.shapes import Shape, shape_of
 from alerting.subjects import NOBODY, shown, subject_of
 from metering.call import Call
 from storage.keyed import KeyedHash
@@ -58,6 +59,15 @@ class ToolDrift:
             texts.setdefault(name[:_LONGEST_NAME], []).append(text)
         return {name: self._keyed.hex(b"tool\0" + b"\0".join(sorted(found)))[:32] for name, found in texts.items()}
 
+    def shape(self, call: Call, tool: str) -> Shape:
+        """Return the shape of the definition of a tool, a line for each of its keys and values."""
+        texts = (
+            json.dumps(definition, sort_keys=True, indent=1)
+            for name, definition in _definitions(call.prompt.tools)
+            if name[:_LONGEST_NAME] == tool
+        )
+        return shape_of("\n".join(sorted(texts)), self._keyed)
+
     def check(self, call: Call, seen: Mapping[str, str], normal: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
         """Yield a finding for each tool whose definition is not among the normal ones of its service and agent."""
         agent = call.caller.agent
@@ -79,7 +89,7 @@ class ToolDrift:
                 episode=tool_episode(call.service, agent, tool, fingerprint),
                 subject=subject_of(call),
                 evidence={"tool": tool, "fingerprint": fingerprint, "approved": len(approved)},
-                remedy="If the change is meant, approve the new definition: `tollwatch tools approve`.",
+                remedy=f"If the change is meant, approve the new definition: `tollwatch baselines approve {fingerprint[:_SHOWN]}`.",
             )
 
 

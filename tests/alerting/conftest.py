@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from alerting.baseline import Baselines
+from alerting.baselines import Baselines
 from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
@@ -18,7 +18,6 @@ from alerting.policy import Policy
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.settings import AlertingSettings, DetectorSettings
-from alerting.tool_baselines import ToolBaselines
 from alerting.tool_watch import ToolWatch
 from metering.budgets import BudgetBook
 from metering.call import Call, Caller, Consumption, Door, Ending, Endpoint, Prompt, Reply
@@ -62,7 +61,6 @@ class World:
     clock: Clock
     prices: PriceBook
     counts: RuleCounts
-    tools: ToolBaselines
 
     def answer(self, call: Call, *, input_tokens: int | None = 10, output_tokens: int | None = 5, status: int = 200, **more: Any) -> Any:
         """Settle a call as answered."""
@@ -116,12 +114,11 @@ class Worlds:
             on_health=lambda failure: world.gate.on_health(failure),  # noqa: PLW0108 - the same
         )
         counts = RuleCounts(self.database)
-        tools = ToolBaselines(self.database, now=self.clock)
-        baselines = Baselines(self.database, approve=settings.prompt_drift.approve, now=self.clock)
+        baselines = Baselines(self.database, now=self.clock)
         gate = Gate(
             mode=mode,  # type: ignore[arg-type]  # the tests say which
             rule_counts=counts,
-            tools=ToolWatch(settings.tool_drift, tools, key=b"k" * 32) if settings.tool_drift.enabled else None,
+            tools=ToolWatch(settings.tool_drift, baselines, key=b"k" * 32) if settings.tool_drift.enabled else None,
             rules=Policy([RuleSettings.model_validate(rule) for rule in rules or []]),
             detectors=Detectors.of(settings, key=b"k" * 32),
             rates=RateLimits(settings.rate_limits, clock=self.clock.nanoseconds),
@@ -135,7 +132,7 @@ class Worlds:
             now=self.clock,
             onchain=onchain,
         )
-        world = World(gate, ledger, book, baselines, self.database, self.clock, prices, counts, tools)
+        world = World(gate, ledger, book, baselines, self.database, self.clock, prices, counts)
         self.made.append(world)
         return world
 

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
-from alerting.baseline import Baselines
+from alerting.approval import Named, approve
+from alerting.baselines import Baselines, Part, place_of
 from alerting.finding import Action, AlertKind, Refusal
+from alerting.shapes import Shape
 from metering.call import Prompt
 from storage.database import StoreError
 
+PLACE = place_of(Part.PROMPT, "openai", "bot")
 SYSTEM = "You are a careful assistant for the SECRET-CANARY project."
 
 
@@ -86,7 +89,7 @@ async def test_where_approval_is_manual_nothing_is_normal_until_approved(worlds:
     [alert] = await world.alerts()
     [waiting] = await world.baselines.all()
 
-    await world.gate.approve("openai", None, waiting.fingerprint, actor="dev")
+    await approve(world.baselines, world.book, Named(digits=waiting.fingerprint[:8]), actor="dev")
     second = await world.gate.admit(a_call(system=SYSTEM))
 
     assert (first.action, second.action) == (Action.ALERT, Action.ALLOW)
@@ -116,21 +119,23 @@ async def test_of_two_first_prompts_at_once_one_is_normal(worlds: Any, a_call: A
 
 
 async def test_a_prompt_that_could_not_be_stored_is_not_taken_for_normal(database: Any, clock: Any) -> None:
-    baselines = Baselines(database, approve="first", now=clock)
-    await baselines.approve("other", None, "f", actor="dev")
+    baselines = Baselines(database, now=clock)
+    assert await seen(baselines, "zero", approve_first=False) == set()
     write, database.write = database.write, _failing
     with pytest.raises(StoreError):
-        await baselines.normal("openai", None, "one")
+        await seen(baselines, "one")
 
     database.write = write
 
-    assert await baselines.normal("openai", None, "two") == {"two"}
+    assert baselines.known(PLACE, "", "one") is None
+    assert await seen(baselines, "two") == {"two"}
+    assert baselines.known(PLACE, "", "zero") == {"two"}
 
 
 async def test_prompts_that_change_with_every_call_do_not_fill_the_store(database: Any, clock: Any) -> None:
-    baselines = Baselines(database, approve="first", now=clock)
+    baselines = Baselines(database, now=clock)
 
-    await asyncio.gather(*(baselines.normal("openai", "bot", str(number)) for number in range(1_200)))
+    await asyncio.gather(*(seen(baselines, str(number)) for number in range(1_200)))
 
     assert len(await baselines.all()) == 1_001
 
@@ -147,6 +152,13 @@ async def test_no_prompt_is_kept_anywhere(worlds: Any, a_call: Any, database: An
     worlds.made.clear()
     assert b"prompt_drift" in kept
     assert b"SECRET-CANARY" not in kept
+
+
+async def seen(baselines: Baselines, fingerprint: str, *, approve_first: bool = True) -> Any:
+    """Let a prompt be seen, and return what is normal then."""
+    shape = Shape(chars=1, lines=1, template="t", digests=("d",))
+    found = await baselines.normal(PLACE, {"": fingerprint}, approve_first=approve_first, shape=lambda _name: shape)
+    return found[""]
 
 
 async def _failing(_work: Any) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
+from alerting.approval import Named, approve
+from alerting.baselines import Baselines, Part, place_of
 from alerting.detectors.tool_drift import ToolDrift
 from alerting.finding import AlertKind, Refusal
 from alerting.settings import ToolDriftSettings
-from alerting.tool_baselines import ToolBaselines
-from alerting.tool_watch import approve_tool
+from alerting.shapes import Shape
 from storage.database import StoreError
 from tests.support.corpus import CORPUS, MISSING, exchanges
 
@@ -44,7 +45,7 @@ async def test_the_first_definition_is_normal_and_another_is_told_once(worlds: A
     assert alert.occurrence_count == 2
     assert alert.message.startswith("Tool definition drift detected: the definition ")
     assert alert.message.endswith("of the tool 'search' of openai differs from its 1 approved one.")
-    assert "files first" not in repr(alert) + repr(await world.database.read("SELECT * FROM tool_baselines"))
+    assert "files first" not in repr(alert) + repr(await world.database.read("SELECT * FROM baselines"))
 
 
 async def test_services_agents_and_tools_have_definitions_of_their_own(worlds: Any, with_tools: Any) -> None:
@@ -65,18 +66,18 @@ async def test_an_approved_definition_is_normal_too_and_its_alert_ends(worlds: A
     await world.gate.admit(with_tools(SEARCH, caller={"agent": "a"}))
     verdict = await world.gate.admit(with_tools(EVIL, caller={"agent": "a"}))
     assert (verdict.blocked, verdict.refusal) == (True, Refusal.PROMPT_DRIFT)
-    waiting = [one for one in await world.tools.all() if one.approved_at is None]
+    waiting = [one for one in await world.baselines.all() if one.approved_at is None]
     about = {"service": "openai", "agent": "a", "tool": "search"}
 
-    with pytest.raises(ValueError, match="'' names no definition of the tool 'search'"):
-        await approve_tool(world.tools, world.book, **about, digits="", actor="me")
-    await approve_tool(world.tools, world.book, **about, digits=waiting[0].fingerprint[:12], actor="me")
+    with pytest.raises(ValueError, match="'' is too short: give the first 4 digits"):
+        await approve(world.baselines, world.book, Named(digits="", **about), actor="me")
+    await approve(world.baselines, world.book, Named(digits=waiting[0].fingerprint[:12], **about), actor="me")
 
     assert [(await world.gate.admit(with_tools(tool, caller={"agent": "a"}))).blocked for tool in (EVIL, SEARCH)] == [False, False]
     (alert,) = await world.alerts(AlertKind.PROMPT_DRIFT)
     assert alert.resolution == "condition_cleared"
-    again = await ToolBaselines(database, now=clock).all()
-    assert [(one.tool, one.approved_by) for one in again] == [("search", "first definition seen"), ("search", "me")]
+    again = await Baselines(database, now=clock).all()
+    assert [(one.name, one.approved_by) for one in again] == [("search", "first definition seen"), ("search", "me")]
     assert (await database.read("SELECT actor, action, subject FROM audit")) == [("me", "tool.approved", "openai/a/search")]
 
 
@@ -106,18 +107,19 @@ async def test_definitions_of_chance_do_not_fill_the_store(worlds: Any, with_too
         await world.gate.admit(with_tools({"name": "clock", "description": str(number)}))
     await world.gate.admit(with_tools(*({"name": f"tool-{number}"} for number in range(2_500))))
 
-    assert await database.read("SELECT COUNT(*) FROM tool_baselines WHERE tool = 'clock'") == [(101,)]
-    assert await database.read("SELECT COUNT(DISTINCT tool) FROM tool_baselines") == [(2_000,)]
+    assert await database.read("SELECT COUNT(*) FROM baselines WHERE name = 'clock'") == [(101,)]
+    assert await database.read("SELECT COUNT(DISTINCT name) FROM baselines") == [(2_000,)]
 
 
 async def test_what_the_store_refuses_is_not_normal(database: Any, clock: Any) -> None:
-    tools = ToolBaselines(database, now=clock)
-    await tools.normal("s", None, {}, approve_first=True)
+    tools, place = Baselines(database, now=clock), place_of(Part.TOOL, "s", None)
+    shape = Shape(chars=1, lines=1, template="t", digests=())
+    await tools.normal(place, {}, approve_first=True, shape=lambda _name: shape)
     await database.close()
 
     for _ in range(2):
         with pytest.raises(StoreError):
-            await tools.normal("s", None, {"search": "f"}, approve_first=True)
+            await tools.normal(place, {"search": "f"}, approve_first=True, shape=lambda _name: shape)
 
 
 NAMES = [

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pytest
 from prometheus_client import CollectorRegistry
 
-from alerting.baseline import Baselines
+from alerting.baselines import Baselines
 from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
 from alerting.gate import Detectors, Gate
@@ -155,7 +155,7 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
             meter=Meter(prices, tokens, MeteringSettings()),
             counter=tokens,
             book=book,
-            baselines=Baselines(database, approve="first", now=now),
+            baselines=Baselines(database, now=now),
             unknown_formats=unknown_formats,
             now=now,
         )

@@ -169,6 +169,22 @@ def test_an_older_store_is_brought_to_the_newer_schema(filled: Path) -> None:
     connection.close()
 
 
+def test_prompts_and_tools_of_an_earlier_version_stay_what_is_normal(path: Path) -> None:
+    step = next(index for index, steps in enumerate(MIGRATIONS) if "prompt_baselines" in steps[0])
+    connection = open_for_writing(path, durability="normal", migrations=MIGRATIONS[:step])
+    connection.execute("INSERT INTO baselines VALUES ('openai', '-', 'f1', 1, 2, 'ann')")
+    connection.execute("INSERT INTO tool_baselines VALUES ('openai', 'bot', 'search', 'f2', 3, NULL, NULL)")
+    connection.close()
+
+    connection = open_for_writing(path, durability="normal")
+
+    assert connection.execute("SELECT * FROM baselines ORDER BY part").fetchall() == [
+        ("prompt", "openai", "-", "", "f1", 1, 2, "ann", None),
+        ("tool", "openai", "bot", "search", "f2", 3, None, None, None),
+    ]
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("version", "warned"), [((3, 6, 23), False), ((3, 7, 0), True), ((3, 40, 1), True), ((3, 51, 2), True), ((3, 51, 3), False)]
 )

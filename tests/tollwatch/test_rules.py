@@ -209,19 +209,3 @@ def test_rules_are_replaced_and_switched_where_no_gateway_runs(shell: Any, tmp_p
     assert shell("rules", "add", str(file), "--replace")[2] == "rule SECRETS is in force\n"
     assert shell("rules", "disable", "SECRETS")[2] == "rule SECRETS is off\n"
     assert shell("rules", "enable", "SECRETS")[2] == "rule SECRETS is on\n"
-
-
-def test_definitions_of_tools_are_listed_and_approved(shell: Any, tmp_path: Path) -> None:
-    assert shell("tools", "ls")[0] == 1
-    shell("users", "lock", "nobody")  # makes the store
-    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "tollwatch.db")) as store, store:
-        row = ("openai", "bot", "search", "4f0c2a9be1d34f0c2a9be1d34f0c2a9b", 1, None, None)
-        store.execute("INSERT INTO tool_baselines VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-
-    assert [line.split()[:5] for line in shell("tools", "ls")[1].splitlines()][1:] == [["waits", "openai", "bot", "search", "4f0c2a9be1d3"]]
-    code, _, said = shell("tools", "approve", "openai", "search", "5f0c", "--agent", "bot")
-    assert (code, "'5f0c' names no definition of the tool 'search'" in said) == (1, True)
-    said = shell("tools", "approve", "openai", "search", "4f0c2a", "--agent", "bot")[2]
-    assert said == "the definition 4f0c2a9be1d3 of search is normal for openai\n"
-    (one,) = map(json.loads, shell("tools", "ls", "--json")[1].splitlines())
-    assert one["approved_by"].startswith("cli:")

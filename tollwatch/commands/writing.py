@@ -5,11 +5,11 @@ import getpass
 from argparse import Namespace
 from typing import Any
 
+from alerting.baselines import Baselines
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
 from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
-from alerting.tool_baselines import ToolBaselines
 from api.passwords import Passwords
 from api.tokens import Tokens
 from metering.budgets import BudgetBook
@@ -18,6 +18,7 @@ from proxy.client_certificates import ClientRegister
 from storage.database import StoreError
 from storage.lock import GatewayLock, LockHeld
 from storage.sqlite import SqliteDatabase
+from tollwatch.baseline_commands import baseline_commands
 from tollwatch.config import Config, load_config
 from tollwatch.control import Commands, ControlError, ask, socket_path
 from tollwatch.exits import CommandError
@@ -28,7 +29,6 @@ from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
 from tollwatch.silence_commands import silence_commands
 from tollwatch.store import now
-from tollwatch.tool_commands import tool_commands
 
 
 def write(arguments: Namespace, command: str, /, **given: object) -> Any:  # noqa: ANN401  # any JSON value
@@ -68,7 +68,7 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
                 **people_commands(lockouts, register),
                 **rule_commands(rules),
                 **silence_commands(silences),
-                **tool_commands(ToolBaselines(database, now=now), book),
+                **baseline_commands(Baselines(database, now=now), book),
                 **budget_commands(BudgetReset(database, ledger, book, now)),
                 **password_commands(Passwords(database, setup_code=code, now=now), code),
             }
