@@ -5,19 +5,28 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 from pydantic import BaseModel
 
-from api import budgets, calls, health, login, overview
+from api import budgets, calls, describe, health, login, overview
 from api.authorize import authorize
 from api.bodies import MAX_BYTES, parse_body, parse_form, read_raw
 from api.errors import ApiError
 from api.feeds import local
 from api.guards import check_content_type
 from api.middleware import dress, outer
+from api.openapi import DESCRIBED, Described
 from api.params import LONGEST, UNFIT, Query, read_query
 from api.quota import Quota
 from api.route import Ask, Route
 from api.services import Services
 
-ROUTES: tuple[Route, ...] = (*health.ROUTES, *login.ROUTES, *local.ROUTES, *overview.ROUTES, *budgets.ROUTES, *calls.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *health.ROUTES,
+    *describe.ROUTES,
+    *login.ROUTES,
+    *local.ROUTES,
+    *overview.ROUTES,
+    *budgets.ROUTES,
+    *calls.ROUTES,
+)
 
 
 def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.Application:
@@ -25,9 +34,9 @@ def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.A
     quota = Quota(limit=services.settings.requests_per_minute, now=services.now)
     app = web.Application(middlewares=[outer(services.settings.allowed_hosts, quota)], client_max_size=MAX_BYTES)
     app.on_response_prepare.append(dress)
-    for route in routes:
-        if route.feed is not None and route.feed not in services.settings.feeds:
-            continue
+    served = [route for route in routes if route.feed is None or route.feed in services.settings.feeds]
+    app[DESCRIBED] = Described(served, version=services.status().version)
+    for route in served:
         handler = _guarded(route, services, quota)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from api.errors import json_response
+from api.ledger_answers import BudgetsAnswer
 from api.route import Ask, Route
 from api.scopes import Scope
 
@@ -16,6 +17,11 @@ async def get_budgets(ask: Ask) -> web.Response:
 
 ROUTES = (
     Route(
-        method="GET", path="/api/budgets", handler=get_budgets, scope=Scope.ALERTS_READ, summary="Show each budget in its current period"
+        method="GET",
+        path="/api/budgets",
+        handler=get_budgets,
+        scope=Scope.ALERTS_READ,
+        answers={200: BudgetsAnswer},
+        summary="Show each budget in its current period",
     ),
 )

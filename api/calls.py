@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.errors import ApiError, InvalidError, json_response
+from api.ledger_answers import CallAnswer, CallsAnswer
 from api.params import Query
 from api.route import Ask, Route
 from api.scopes import Scope
@@ -66,6 +67,21 @@ async def get_call(ask: Ask) -> web.Response:
 
 
 ROUTES = (
-    Route(method="GET", path="/api/calls", handler=list_calls, scope=Scope.ALERTS_READ, query=CallQuery, summary="List the ledger's calls"),
-    Route(method="GET", path="/api/calls/{id}", handler=get_call, scope=Scope.ALERTS_READ, summary="Show one call of the ledger"),
+    Route(
+        method="GET",
+        path="/api/calls",
+        handler=list_calls,
+        scope=Scope.ALERTS_READ,
+        query=CallQuery,
+        answers={200: CallsAnswer},
+        summary="List the ledger's calls",
+    ),
+    Route(
+        method="GET",
+        path="/api/calls/{id}",
+        handler=get_call,
+        scope=Scope.ALERTS_READ,
+        answers={200: CallAnswer},
+        summary="Show one call of the ledger",
+    ),
 )

@@ -1,11 +1,44 @@
 """What watches the gateway from outside: `/healthz`, `/readyz`, `/metrics`, and `/`, which says where things are."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from aiohttp import web
 from prometheus_client import exposition
 
+from api.bodies import Answer
 from api.errors import json_response
 from api.route import Ask, Route
 from api.scopes import Scope
+
+
+class Healthy(Answer):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Answer):
+    """Whether calls may be sent through the gateway, and why not."""
+
+    ready: bool
+    reasons: list[str]
+
+
+class Index(Answer):
+    """Where things are."""
+
+    name: Literal["tollwatch"]
+    version: str
+    feeds: Mapping[str, str]
+    calls: str
+    status: str
+    spend: str
+    login: str
+    health: list[str]
+    description: str
+    docs: str
+
 
 FEED_HOMES = {
     "org": "/v1/alerts",
@@ -29,6 +62,8 @@ async def index(ask: Ask) -> web.Response:
             "status": "/api/status",
             "spend": "/api/spend",
             "login": "/api/auth/login",
+            "description": "/openapi.json",
+            "docs": "/docs",
             "health": ["/healthz", "/readyz", "/metrics"],
         }
     )
@@ -56,9 +91,16 @@ async def metrics(ask: Ask) -> web.Response:
 
 
 ROUTES = (
-    Route(method="GET", path="/", handler=index, scope=None, summary="Say where things are"),
-    Route(method="GET", path="/healthz", handler=healthz, scope=None, summary="Whether the process answers"),
-    Route(method="GET", path="/readyz", handler=readyz, scope=None, summary="Whether calls may be sent through the gateway"),
+    Route(method="GET", path="/", handler=index, scope=None, answers={200: Index}, summary="Say where things are"),
+    Route(method="GET", path="/healthz", handler=healthz, scope=None, answers={200: Healthy}, summary="Whether the process answers"),
+    Route(
+        method="GET",
+        path="/readyz",
+        handler=readyz,
+        scope=None,
+        answers={200: Readiness, 503: Readiness},
+        summary="Whether calls may be sent through the gateway",
+    ),
     Route(
         method="GET",
         path="/metrics",
@@ -66,6 +108,7 @@ ROUTES = (
         scope=Scope.ALERTS_READ,
         public_on_loopback=True,
         summary="Counts and sums for Prometheus",
-        text_answers=("text/plain",),
+        answers={200: None},
+        text_answers=("text/plain", "application/openmetrics-text"),
     ),
 )

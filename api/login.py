@@ -1,11 +1,14 @@
 """Setting the password, logging in, logging out (`/api/auth`)."""
 
+from datetime import datetime
+from typing import Literal
+
 import structlog
 from aiohttp import web
 
 from api.access import WrongPasswordError
 from api.authorize import authenticate, source_of
-from api.bodies import Body
+from api.bodies import Answer, Body
 from api.errors import ApiError, json_response
 from api.passwords import AlreadySetError, SetupCodeError, SetupError
 from api.route import Ask, Route
@@ -28,6 +31,27 @@ class Login(Body):
     """The password."""
 
     password: str
+
+
+class Done(Answer):
+    """It is done."""
+
+    success: Literal[True]
+    message: str = ""
+
+
+class SessionAnswer(Answer):
+    """A session that has begun; the only moment its token is shown."""
+
+    token: str
+    expires_at: datetime
+
+
+class AuthStatus(Answer):
+    """Whether a password is set, and whether the token of the request (if any) is good."""
+
+    initialized: bool
+    authenticated: bool
 
 
 async def set_up(ask: Ask) -> web.Response:
@@ -82,11 +106,37 @@ ROUTES = (
         handler=set_up,
         scope=None,
         body=Setup,
+        answers={200: Done},
+        errors=(409, 429),
         summary="Set the first password, with the code that the first start printed",
     ),
-    Route(method="POST", path="/api/auth/login", handler=log_in, scope=None, body=Login, summary="Begin a session"),
-    Route(method="POST", path="/api/auth/logout", handler=log_out, scope=Scope.ALERTS_READ, summary="End the session of the token"),
-    Route(method="GET", path="/api/auth/status", handler=status, scope=None, summary="Whether a password is set and the token is good"),
+    Route(
+        method="POST",
+        path="/api/auth/login",
+        handler=log_in,
+        scope=None,
+        body=Login,
+        answers={200: SessionAnswer},
+        errors=(401, 429),
+        summary="Begin a session",
+    ),
+    Route(
+        method="POST",
+        path="/api/auth/logout",
+        handler=log_out,
+        scope=Scope.ALERTS_READ,
+        answers={200: Done},
+        errors=(400,),
+        summary="End the session of the token",
+    ),
+    Route(
+        method="GET",
+        path="/api/auth/status",
+        handler=status,
+        scope=None,
+        answers={200: AuthStatus},
+        summary="Whether a password is set and the token is good",
+    ),
 )
 
 

@@ -66,8 +66,9 @@ def _port(request: web.Request) -> int:
 
 
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the headers on an answer that every answer has, as it begins."""
-    response.headers.update(_HEADERS)
+    """Put the headers on an answer that every answer has, as it begins; a page may have a policy of its own."""
+    policy = response.headers.get("Content-Security-Policy", _HEADERS["Content-Security-Policy"])
+    response.headers.update({**_HEADERS, "Content-Security-Policy": policy})
     if feed := feed_of(request.path):
         response.headers["X-Alert-Feed"] = feed
     if standing := request.get(STANDING):

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.errors import InvalidError, json_response
+from api.ledger_answers import SpendAnswer, StatusAnswer
 from api.params import Query
 from api.route import Ask, Route
 from api.scopes import Scope
@@ -83,13 +84,21 @@ async def get_spend(ask: Ask) -> web.Response:
 
 
 ROUTES = (
-    Route(method="GET", path="/api/status", handler=get_status, scope=Scope.ALERTS_READ, summary="How the gateway is"),
+    Route(
+        method="GET",
+        path="/api/status",
+        handler=get_status,
+        scope=Scope.ALERTS_READ,
+        answers={200: StatusAnswer},
+        summary="How the gateway is",
+    ),
     Route(
         method="GET",
         path="/api/spend",
         handler=get_spend,
         scope=Scope.ALERTS_READ,
         query=SpendQuery,
+        answers={200: SpendAnswer},
         text_answers=("text/csv",),
         summary="What was spent",
     ),

@@ -76,6 +76,8 @@ class Route:
     """How the body comes. The model of a form is a Query: its fields are texts, too."""
     answers: Mapping[int, Any] = field(default_factory=dict[int, Any])
     """Each status that is no error, and the type of its body: a model, a list of one, or None where there is no body."""
+    errors: tuple[int, ...] = ()
+    """Refusals of its own, beside those that come of what it asks for (such as 409)."""
     text_answers: tuple[str, ...] = ()
     """Media types beside JSON that a 200 may have."""
     public_on_loopback: bool = False

@@ -116,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     _alerts(group("alerts", "what is wrong"), add)
     _silences(group("silences", "times in which nobody is told of certain alerts"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
+    add(commands, "openapi", "openapi:openapi", "print the description of the API (OpenAPI 3.1)")
     _audit(add(commands, "audit", "audit:audit", "who changed what, when; newest first", reads=True))
     _baselines(group("baselines", "the prompts and tool definitions that are normal"), add)
     _users(group("users", "the people who call, and who is locked out"), add)

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from alerting.alert import Alert
 from alerting.kinds import LOCAL_TYPES, LocalType, local_selections
 from alerting.toggles import LONGEST_RETENTION, AlertToggles, DefinedInConfigError
-from api.bodies import Body
+from api.bodies import Answer, Body
 from api.errors import ApiError, InvalidError, json_response
 from api.params import Query
 from api.route import Ask, Route
@@ -46,6 +47,62 @@ class ConfigChange(Body):
 
     toggles: Mapping[str, bool] = {}
     retention_days: int | None = Field(default=None, ge=1, le=LONGEST_RETENTION)
+
+
+class LocalAlert(Answer):
+    """An alert as the person at this machine sees it."""
+
+    id: str
+    type: LocalType
+    severity: Literal["critical", "warning"]
+    service: str
+    """`all` where it is about no one service."""
+    message: str
+    timestamp: int
+    """When it began, in Unix seconds."""
+    dismissed: bool
+    """Whether it has ended, however it did."""
+
+
+class LocalAlerts(Answer):
+    """Alerts, newest first."""
+
+    alerts: list[LocalAlert]
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "alerts": [
+                        {
+                            "id": "alert_1",
+                            "type": "prompt_drift",
+                            "severity": "critical",
+                            "service": "openai",
+                            "message": "System prompt drift detected: new prompt differs from baseline",
+                            "timestamp": 1709500000,
+                            "dismissed": False,
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+
+class Dismissed(Answer):
+    """It is dismissed."""
+
+    success: Literal[True]
+
+
+class ConfigAnswer(Answer):
+    """The feed's settings."""
+
+    toggles: Mapping[LocalType, bool]
+    """Which types of alert are raised."""
+    retention_days: int
+    """How long ended alerts are kept."""
 
 
 async def list_alerts(ask: Ask) -> web.Response:
@@ -91,6 +148,7 @@ ROUTES = (
         scope=Scope.ALERTS_READ,
         feed="local",
         query=AlertQuery,
+        answers={200: LocalAlerts},
         summary="List alerts, newest first",
     ),
     Route(
@@ -100,6 +158,8 @@ ROUTES = (
         scope=Scope.ALERTS_WRITE,
         feed="local",
         body=Dismissal,
+        answers={200: Dismissed},
+        errors=(404,),
         summary="Dismiss an alert; again is a success too",
     ),
     Route(
@@ -108,6 +168,7 @@ ROUTES = (
         handler=get_config,
         scope=Scope.ALERTS_READ,
         feed="local",
+        answers={200: ConfigAnswer},
         summary="Which types of alert are raised, and how long alerts are kept",
     ),
     Route(
@@ -117,6 +178,8 @@ ROUTES = (
         scope=Scope.CONFIG_WRITE,
         feed="local",
         body=ConfigChange,
+        answers={200: ConfigAnswer},
+        errors=(409,),
         summary="Change some of these settings",
     ),
 )

@@ -89,6 +89,9 @@ async def test_a_public_route_asks_for_no_token(gateway: Any, route: Route) -> N
 def test_what_is_public_is_known() -> None:
     assert {name_of(route) for route in PUBLIC} == {
         "GET /",
+        "GET /openapi.json",
+        "GET /docs",
+        "GET /docs.css",
         "GET /healthz",
         "GET /readyz",
         "GET /api/auth/status",
