@@ -36,6 +36,7 @@ class Kind:
     blocked_severity: Severity | None = None
     """Where a blocked call weighs more."""
     org_opt_in: bool = False
+    """Its `org_type` counts only where `alerting.org_budget_warnings` is on."""
 
     def severity_of(self, *, blocked: bool) -> Severity:
         """Return the severity of a finding of this kind; medium where the rule has its own to say."""
@@ -66,7 +67,7 @@ _ROWS = (
         kind=AlertKind.BUDGET_WARNING,
         severity=Severity.MEDIUM,
         ends=Ends.PERIOD,
-        org_type=None,
+        org_type="budget_exceeded",
         org_opt_in=True,
         local_type="budget_warning",
         entries_label="budget_warning",
@@ -225,6 +226,17 @@ class Selection:
     kind: AlertKind
     actions: tuple[Taken, ...] = ()
     severities: tuple[Severity, ...] = ()
+
+
+def org_type(kind: AlertKind, *, opted_in: bool) -> str | None:
+    """Return what the org feed calls a kind; None: it is not in that feed."""
+    row = KINDS[kind]
+    return None if row.org_opt_in and not opted_in else row.org_type
+
+
+def org_selections(*, opted_in: bool) -> tuple[Selection, ...]:
+    """Return which alerts the org feed shows."""
+    return tuple(Selection(kind=row.kind) for row in _ROWS if org_type(row.kind, opted_in=opted_in) is not None)
 
 
 def local_selections(name: LocalType | None = None) -> tuple[Selection, ...]:

@@ -140,6 +140,8 @@ class AlertingSettings(Section):
     expire_after: Span = timedelta(hours=24)
     retention_days: int = Field(default=30, ge=1, le=3650)
     silences: tuple[SilenceSettings, ...] = ()
+    org_budget_warnings: bool = False
+    """The org feed and its webhooks show `budget_warning` too."""
 
 
 class RuleHealthSettings(Section):

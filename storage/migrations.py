@@ -514,4 +514,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE prompt_baselines",
         "DROP TABLE tool_baselines",
     ),
+    (
+        # Webhooks that were made through the API. `secret` is sealed under a key that is not in the store.
+        """CREATE TABLE webhooks (
+            id TEXT PRIMARY KEY,
+            url TEXT NOT NULL,
+            events TEXT NOT NULL,
+            description TEXT,
+            enabled BIGINT NOT NULL,
+            disabled_reason TEXT,
+            created_at BIGINT NOT NULL,
+            created_by TEXT NOT NULL,
+            updated_at BIGINT NOT NULL,
+            secret TEXT NOT NULL,
+            earlier_secret TEXT,
+            earlier_until BIGINT
+        )""",
+        # Deliveries about alerts that are held back, or that ended while they were.
+        "CREATE INDEX deliveries_held ON deliveries (alert_seq) WHERE state IN ('held', 'dropped')",
+    ),
 )

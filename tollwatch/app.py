@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry
 from alerting.baselines import Baselines
 from alerting.book import AlertBook
 from alerting.lockout import Lockouts
+from alerting.notify.deliveries import prune_deliveries
 from alerting.notify.outbox import Outbox
-from alerting.notify.sender import Sender
 from alerting.rule_counts import RuleCounts
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
@@ -62,6 +62,7 @@ from tollwatch.first_start import Installation, SetupCodeFile, first_start
 from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
 from tollwatch.log import JoinedWrites, call_lines
+from tollwatch.notifying import build_notifying
 from tollwatch.passwords import password_commands
 from tollwatch.people import client_certificates, people_commands
 from tollwatch.probe import with_free_probe, with_probe_prefix
@@ -144,6 +145,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         silences = SilenceBook(database, defined=config.alerting.silences, now=now)
         await silences.load()
         suppression = Suppression(database, silences, now=now)
+        notifying = await build_notifying(config, installation, database=database, outbox=outbox, suppression=suppression, stack=stack)
         budgets = BudgetBook(config.budgets).all
         ledger = Ledger(database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health)
         stack.push_async_callback(ledger.drain)
@@ -281,7 +283,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
         supervisor.every("prune_silences", _DAY, prune_silences)
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
-        supervisor.run("sender", Sender(database, outbox, now=now).run)
+        supervisor.run("sender", notifying.sender.run)
+        supervisor.every("prune_deliveries", _DAY, lambda: prune_deliveries(database, now=now()))
         supervisor.run("learning", learner.run)
         supervisor.run("rules", lambda: rule_watch.run(judge.swapped))
         supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))

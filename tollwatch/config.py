@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from alerting.notify.settings import NotifySettings
 from alerting.rule_settings import RuleSettings
 from alerting.settings import AlertingSettings, DetectorSettings, RuleHealthSettings
 from api.settings import ApiSettings
@@ -65,6 +66,7 @@ class Config(Section):
     detectors: DetectorSettings = DetectorSettings()
     rule_health: RuleHealthSettings = RuleHealthSettings()
     alerting: AlertingSettings = AlertingSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
     @field_validator("proxy", "api")

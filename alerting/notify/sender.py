@@ -8,6 +8,7 @@ from typing import Final, cast
 import structlog
 
 from alerting.notify.channel import Channel, Delivery, Result
+from alerting.notify.holding import Course, Holding
 from alerting.notify.outbox import Outbox
 from alerting.notify.schedule import LONGEST_ASKED, pause_after
 from storage.database import Database, Row, Sql, Work
@@ -34,6 +35,8 @@ _NOTE = """
 UPDATE deliveries SET state = ?, attempts = ?, next_at = ?, last_at = ?, last_status = ?, last_error = ?
 WHERE seq = ? AND state = 'pending'
 """
+_KEEP_BACK = "UPDATE deliveries SET state = ?, next_at = NULL, last_error = ? WHERE seq = ? AND state = 'pending'"
+_RELEASES_EVERY: Final = timedelta(seconds=5)
 _log = structlog.get_logger(__name__)
 
 
@@ -43,11 +46,12 @@ class Sender:
     What it does is in the store alone: a sender that dies after a message was sent and before that was noted sends it once more.
     """
 
-    def __init__(self, database: Database, outbox: Outbox, *, now: Clock, first_rest: timedelta = _FIRST_REST) -> None:
+    def __init__(self, database: Database, outbox: Outbox, *, now: Clock, holding: Holding | None = None) -> None:
         self._database = database
         self._outbox = outbox
         self._now = now
-        self._first_rest = first_rest
+        self._holding = holding
+        self._released_at = now()
         self._busy: set[tuple[str, str]] = set()
         self._rests: dict[tuple[str, str], tuple[datetime, timedelta]] = {}
         """Targets that failed last: until when they are left alone, and for how long that was."""
@@ -63,6 +67,7 @@ class Sender:
         self._outbox.on_put = wake
         async with asyncio.TaskGroup() as group:
             while True:
+                await self._release()
                 for target in await self._waiting():
                     self._busy.add(target)
                     group.create_task(self._serve(*target))
@@ -71,6 +76,13 @@ class Sender:
     def wake(self) -> None:
         """Look into the outbox now."""
         self._woken.set()
+
+    async def _release(self) -> None:
+        """Let go now and then what nothing holds back any more."""
+        at = self._now()
+        if self._holding is not None and at - self._released_at >= _RELEASES_EVERY:
+            self._released_at = at
+            await self._holding.release()
 
     async def _rest(self) -> None:
         try:
@@ -99,6 +111,8 @@ class Sender:
         try:
             while rows := await self._database.read(_DUE, (channel_name, target, to_micros(self._now()), _BATCH)):
                 for row in rows:
+                    if await self._is_kept_back(channel_name, row):
+                        continue
                     result = await self._attempt(channel, _delivery(row))
                     if result.error is not None and not result.final:
                         self._let_rest(key, result)
@@ -106,6 +120,19 @@ class Sender:
                     self._rests.pop(key, None)
         finally:
             self._busy.discard(key)
+
+    async def _is_kept_back(self, channel: str, row: Row) -> bool:
+        """Whether a silence or another alert speaks against telling of this now; that is then noted on it."""
+        alert_seq = cast("int | None", row[-1])
+        if self._holding is None or alert_seq is None:
+            return False
+        delivery = _delivery(row)
+        course, why = await self._holding.course(alert_seq, channel=channel, target=delivery.target)
+        if course is Course.SEND:
+            return False
+        state = "held" if course is Course.HOLD else "dropped"
+        await self._database.write(lambda: _one(Sql(_KEEP_BACK, (state, why, delivery.seq))))
+        return True
 
     async def _attempt(self, channel: Channel | None, delivery: Delivery) -> Result:
         result = await self.send(channel, delivery)
@@ -133,7 +160,7 @@ class Sender:
     def _let_rest(self, key: tuple[str, str], result: Result) -> None:
         """Leave a failing target alone for a while, twice as long each time, so that what queues up is not thrown at it."""
         _until, last = self._rests.get(key, (None, timedelta(0)))
-        rest = min(max(last * 2, self._first_rest), _LONGEST_REST)
+        rest = min(max(last * 2, _FIRST_REST), _LONGEST_REST)
         asked = min(result.retry_after or timedelta(0), LONGEST_ASKED)
         self._rests[key] = (self._now() + max(rest, asked), rest)
 
@@ -155,3 +182,7 @@ def _note(delivery: Delivery, result: Result, *, state: str, at: datetime, next_
     moment = to_micros(at)
     values = (state, delivery.attempt, None if next_at is None else to_micros(next_at), moment, result.status, result.error)
     yield Sql(_NOTE, (*values, delivery.seq))
+
+
+def _one(statement: Sql) -> Work[None]:
+    yield statement

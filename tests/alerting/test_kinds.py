@@ -12,7 +12,7 @@ TABLE = [
     # kind, severity, blocked, org, local, entries
     ("prompt_drift", "critical", "critical", "anomaly_detected", "prompt_drift"),
     ("prompt_size", "medium", "high", "policy_violation", "prompt_size"),
-    ("budget_warning", "medium", "medium", None, "budget_warning"),
+    ("budget_warning", "medium", "medium", "budget_exceeded", "budget_warning"),
     ("budget_exceeded", "high", "high", "budget_exceeded", "budget_exceeded"),
     ("rate_limit_hit", "medium", "medium", "policy_violation", "rate_limit_hit"),
     ("user_locked_out", "critical", "critical", "security_event", None),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,20 @@ import pytest
 
 from alerting.book import AlertBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
+from alerting.notify.addresses import AddressGuard
 from alerting.notify.channel import AlertEvent, Delivery, Message, Result
+from alerting.notify.deliveries import Deliveries
+from alerting.notify.http import Poster
 from alerting.notify.outbox import Outbox
+from alerting.notify.sealing import Seal
 from alerting.notify.sender import Sender
+from alerting.notify.settings import WebhookSettings
+from alerting.notify.webhook_channel import WebhookChannel
+from alerting.notify.webhooks import CHANNEL, Webhook, Webhooks
 from alerting.settings import AlertingSettings
 from storage.database import Row
 from storage.sqlite import SqliteDatabase
+from tests.support.receiver import Receiver, receiving
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 ORG = "a1b2c3d4-0000-0000-0000-000000000000"
@@ -134,3 +143,40 @@ def recorder() -> Recorder:
 @pytest.fixture(name="running")
 def running_fixture() -> Callable[[Sender], Any]:
     return running
+
+
+@dataclass
+class Hooks:
+    """The webhooks over the house's store, with their channel in its outbox, and a receiver on loopback."""
+
+    house: House
+    webhooks: Webhooks
+    channel: WebhookChannel
+    deliveries: Deliveries
+    receiver: Receiver
+
+    async def add(self, *, events: tuple[str, ...] = ("alert.*",), **more: Any) -> Webhook:
+        return await self.webhooks.add(url=self.receiver.url, events=events, description="d", actor="jane", **more)
+
+    def again(self, *, file: tuple[WebhookSettings, ...] = (), key: bytes = b"k" * 32) -> Webhooks:
+        """Return the book as the next start makes it."""
+        guard = AddressGuard([ip_network("127.0.0.0/8")])
+        return Webhooks(self.house.database, file=file, guard=guard, seal=Seal(key), org_id=ORG, now=self.house.clock)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as one:
+        yield one
+
+
+@pytest.fixture
+async def hooks(house: House, receiver: Receiver) -> AsyncIterator[Hooks]:
+    guard = AddressGuard([ip_network("127.0.0.0/8")])
+    webhooks = Webhooks(house.database, file=(), guard=guard, seal=Seal(b"k" * 32), org_id=ORG, now=house.clock)
+    poster = Poster(guard, timeout=timedelta(seconds=5))
+    channel = WebhookChannel(webhooks, poster, org_id=ORG, opted_in=False, now=house.clock)
+    house.outbox.add(channel)
+    deliveries = Deliveries(house.database, channel=CHANNEL, now=house.clock)
+    yield Hooks(house=house, webhooks=webhooks, channel=channel, deliveries=deliveries, receiver=receiver)
+    await poster.aclose()
