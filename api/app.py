@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 from pydantic import BaseModel
 
-from api import budgets, calls, describe, health, login, overview
+from api import audit, budgets, calls, describe, health, login, oauth, overview
 from api.authorize import authorize
 from api.bodies import MAX_BYTES, parse_body, parse_form, read_raw
 from api.errors import ApiError
@@ -26,6 +26,8 @@ ROUTES: tuple[Route, ...] = (
     *overview.ROUTES,
     *budgets.ROUTES,
     *calls.ROUTES,
+    *audit.ROUTES,
+    *oauth.ROUTES,
 )
 
 

@@ -56,9 +56,9 @@ def parse_body[T: BaseModel](raw: bytes, model: type[T]) -> T:
 
 
 def parse_form[T: Query](raw: bytes, model: type[T]) -> T:
-    """Return a form as `model`; a field that is not named there is not read. Raises InvalidError."""
+    """Return a form as `model`; a field that is not named there, or has no value, is not read. Raises InvalidError."""
     try:
-        pairs = parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=100)
+        pairs = parse_qsl(raw.decode(), max_num_fields=100)
     except ValueError as error:
         raise InvalidError("the body is no form in UTF-8 of at most 100 fields") from error
     return read_query(MultiDict(pairs), model)

@@ -13,6 +13,7 @@ from api.settings import ApiSettings
 from api.status import Status
 from api.times import Clock
 from metering.ledger import Ledger
+from storage.audit import AuditTrail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Services:
 
     access: Access
     alerts: AlertBook
+    audit: AuditTrail
     silences: SilenceBook
     suppression: Suppression
     ledger: Ledger

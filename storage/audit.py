@@ -57,8 +57,27 @@ class AuditQuestion:
     """A whole action (`token.created`), or its noun alone (`token`)."""
 
 
-async def read_audit(database: Database, question: AuditQuestion) -> list[AuditEntry]:
-    """Return a page of the trail."""
+class AuditTrail:
+    """The trail, for reading."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, question: AuditQuestion) -> list[AuditEntry]:
+        """Return a page of the trail."""
+        text, params = _select(question)
+        rows = cast("list[tuple[int, int, str, str, str, str]]", await self._database.read(text, params))
+        return [
+            AuditEntry(id=seq, at=from_micros(at), actor=actor, action=action, subject=subject, detail=detail)
+            for seq, at, actor, action, subject, detail in rows
+        ]
+
+    async def has(self, entry_id: int) -> bool:
+        """Whether an entry has this id."""
+        return bool(await self._database.read(_KNOWN, (entry_id,)))
+
+
+def _select(question: AuditQuestion) -> tuple[str, list[Value]]:
     where, params = ["1 = 1"], list[Value]()
     if question.since is not None:
         where.append("at >= ?")
@@ -74,14 +93,5 @@ async def read_audit(database: Database, question: AuditQuestion) -> list[AuditE
         noun = f"{question.action}."
         params += [question.action, len(noun), noun]
     order = "DESC" if question.newest_first else "ASC"
-    text = f"SELECT seq, at, actor, action, subject, detail FROM audit WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"  # noqa: S608  # values are bound
-    rows = cast("list[tuple[int, int, str, str, str, str]]", await database.read(text, (*params, question.limit)))
-    return [
-        AuditEntry(id=seq, at=from_micros(at), actor=actor, action=action, subject=subject, detail=detail)
-        for seq, at, actor, action, subject, detail in rows
-    ]
-
-
-async def is_audited(database: Database, entry_id: int) -> bool:
-    """Whether an entry has this id."""
-    return bool(await database.read(_KNOWN, (entry_id,)))
+    columns = f"SELECT seq, at, actor, action, subject, detail FROM audit WHERE {' AND '.join(where)}"  # noqa: S608  # values are bound
+    return f"{columns} ORDER BY seq {order} LIMIT ?", [*params, question.limit]

@@ -49,6 +49,7 @@ from proxy.ca import CertificateAuthority
 from proxy.canary import CanaryFailed
 from proxy.client_certificates import ClientRegister
 from proxy.server import ProxyServer
+from storage.audit import AuditTrail
 from storage.keyed import KeyedHash
 from storage.lock import GatewayLock
 from storage.sqlite import SqliteDatabase
@@ -215,6 +216,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         services = Services(
             access=access,
             alerts=book,
+            audit=AuditTrail(database),
             silences=silences,
             suppression=suppression,
             ledger=ledger,

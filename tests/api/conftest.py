@@ -27,6 +27,7 @@ from api.services import Services
 from api.settings import ApiSettings, SessionSettings
 from api.status import Status
 from metering.ledger import Ledger
+from storage.audit import AuditTrail
 from storage.sqlite import SqliteDatabase
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
@@ -190,6 +191,7 @@ def services(
     return Services(
         access=access,
         alerts=book,
+        audit=AuditTrail(database),
         silences=silences,
         suppression=Suppression(database, silences, now=clock),
         ledger=ledger,

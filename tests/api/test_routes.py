@@ -1,7 +1,6 @@
-"""Who may ask what: every route of the table with every kind of token."""
+"""What becomes of a request on its way to a handler: no route, no token, no feed, a handler that fails."""
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Never
 
 import aiohttp
@@ -17,91 +16,6 @@ from api.scopes import Scope
 from api.services import Services
 from api.settings import ApiSettings
 from storage.sqlite import SqliteDatabase
-
-GUARDED = [route for route in ROUTES if route.scope is not None]
-PUBLIC = [route for route in ROUTES if route.scope is None]
-BODIES = {"POST": {"json": {}}, "PUT": {"json": {}}}
-
-
-def name_of(route: Route) -> str:
-    return f"{route.method} {route.path}"
-
-
-def asking(route: Route) -> dict[str, Any]:
-    path = route.path.replace("{id}", "0194-none")
-    return {"method": route.method, "path": path, **BODIES.get(route.method, {})}
-
-
-async def status_with(gateway: Any, route: Route, **more: Any) -> int:
-    return (await gateway.ask(**asking(route), **more)).status
-
-
-@pytest.mark.parametrize("route", GUARDED, ids=name_of)
-async def test_without_a_token_a_guarded_route_answers_401(gateway: Any, route: Route) -> None:
-    if route.public_on_loopback:
-        assert await status_with(gateway, route) == 200
-        return
-    answer = await gateway.ask(**asking(route))
-
-    assert answer.status == 401
-    assert answer.body == {"error": "missing or invalid authorization header"}
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-
-
-@pytest.mark.parametrize("scope", Scope)
-@pytest.mark.parametrize("route", [route for route in GUARDED if not route.public_on_loopback], ids=name_of)
-async def test_a_token_opens_exactly_the_routes_of_its_scope(gateway: Any, route: Route, scope: Scope) -> None:
-    token = await gateway.token(scope)
-
-    status = await status_with(gateway, route, token=token)
-
-    if scope in {route.scope, Scope.ADMIN}:
-        assert status not in {401, 403, 500}
-    else:
-        assert status == 403
-
-
-@pytest.mark.parametrize("route", [route for route in GUARDED if not route.public_on_loopback], ids=name_of)
-async def test_an_expired_or_revoked_token_opens_nothing(gateway: Any, route: Route) -> None:
-    revoked = await gateway.token(name="revoked")
-    await gateway.services.access.tokens.revoke("revoked", actor="test")
-    expired = await gateway.token(name="expired", expires_at=gateway.clock() + timedelta(minutes=1))
-    gateway.clock.advance(minutes=1)
-
-    for token in (revoked, expired, "tw_" + "0" * 64, "fn_sess_" + "0" * 64, "fn_sess_abc123def456"):
-        answer = await gateway.ask(**asking(route), token=token)
-        assert answer.status == 401
-        assert answer.body == {"error": "invalid or expired session token"}
-
-
-@pytest.mark.parametrize("route", GUARDED, ids=name_of)
-async def test_a_session_opens_every_route(gateway: Any, route: Route) -> None:
-    session = await gateway.services.access.sessions.begin()
-
-    assert await status_with(gateway, route, token=session.token) not in {401, 403, 500}
-
-
-@pytest.mark.parametrize("route", PUBLIC, ids=name_of)
-async def test_a_public_route_asks_for_no_token(gateway: Any, route: Route) -> None:
-    assert await status_with(gateway, route) not in {401, 404, 405, 500}
-
-
-def test_what_is_public_is_known() -> None:
-    assert {name_of(route) for route in PUBLIC} == {
-        "GET /",
-        "GET /openapi.json",
-        "GET /docs",
-        "GET /docs.css",
-        "GET /healthz",
-        "GET /readyz",
-        "GET /api/auth/status",
-        "POST /api/auth/setup",
-        "POST /api/auth/login",
-    }
-
-
-def test_no_read_changes_anything() -> None:
-    assert {route.scope for route in ROUTES if route.method == "GET"} == {None, Scope.ALERTS_READ}
 
 
 @pytest.mark.parametrize("scope", ["alerts:write", "", "everything"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.audit import AuditQuestion, audit_row, is_audited, read_audit
+from storage.audit import AuditQuestion, AuditTrail, audit_row
 from storage.database import Work
 from storage.sqlite import SqliteDatabase
 
@@ -48,13 +48,13 @@ async def trail(database: SqliteDatabase) -> SqliteDatabase:
     ],
 )
 async def test_pages_of_the_trail(trail: SqliteDatabase, question: dict[str, Any], found: list[int]) -> None:
-    entries = await read_audit(trail, AuditQuestion(**{"limit": 100, **question}))
+    entries = await AuditTrail(trail).read(AuditQuestion(**{"limit": 100, **question}))
 
     assert [entry.id for entry in entries] == found
 
 
 async def test_an_entry_says_who_what_of_what_and_when(trail: SqliteDatabase) -> None:
-    (first,) = await read_audit(trail, AuditQuestion(limit=1))
+    (first,) = await AuditTrail(trail).read(AuditQuestion(limit=1))
 
     assert first.as_json() == {
         "id": 1,
@@ -64,7 +64,7 @@ async def test_an_entry_says_who_what_of_what_and_when(trail: SqliteDatabase) ->
         "subject": "siem",
         "detail": "why",
     }
-    assert [await is_audited(trail, number) for number in (4, 5)] == [True, False]
+    assert [await AuditTrail(trail).has(number) for number in (4, 5)] == [True, False]
 
 
 def test_nothing_in_the_product_changes_or_deletes_an_entry() -> None:

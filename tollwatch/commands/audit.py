@@ -3,7 +3,7 @@
 import asyncio
 from argparse import Namespace
 
-from storage.audit import AuditQuestion, read_audit
+from storage.audit import AuditQuestion, AuditTrail
 from storage.database import StoreError
 from tollwatch.commands.calls import moment
 from tollwatch.config import load_config
@@ -23,7 +23,7 @@ def audit(arguments: Namespace) -> int:
     )
     try:
         with beside(load_config(arguments.config).database_path) as database:
-            entries = asyncio.run(read_audit(database, question))
+            entries = asyncio.run(AuditTrail(database).read(question))
     except StoreError as error:
         raise CommandError(str(error)) from error
     if arguments.json:

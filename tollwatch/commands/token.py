@@ -33,7 +33,13 @@ def create(arguments: Namespace) -> int:
         return Exit.OK
     note(f"Token {made['name']!r} ({', '.join(made['scopes'])}); keep it, it is not shown again:")
     line(made["token"])
+    note(f"Send it as `Authorization: Bearer`; or exchange it as an OAuth client (client credentials) at {_token_url(arguments)}")
+    note(f"with client_id {made['id']} and the token as client_secret.")
     return Exit.OK
+
+
+def _token_url(arguments: Namespace) -> str:
+    return f"http://{load_config(arguments.config).api.listen}/v1/oauth/token"
 
 
 def ls(arguments: Namespace) -> int:
