@@ -82,6 +82,11 @@ class AlertBook:
         yield from self.outbox.put(EventType.CREATED, [alert.seq for alert in recorded if alert.is_new], at=self._now())
         return recorded
 
+    @property
+    def expire_after(self) -> timedelta:
+        """How long an alert of an event stands without recurrence."""
+        return self._settings.expire_after
+
     # --- questions -----------------------------------------------------------------------------------------------------
 
     async def list(  # noqa: PLR0913  # all keyword-only: what a page is

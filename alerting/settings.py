@@ -97,7 +97,10 @@ class DetectorSettings(Section):
 
 
 def _in_utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value.isoformat()} is out of range; leave the key out for no end") from error
 
 
 type Moment = Annotated[datetime, AfterValidator(_in_utc)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 
@@ -10,6 +10,7 @@ from alerting.labels import LABELS
 from alerting.matchers import Matcher, checked
 
 MOST_MATCHERS = 50
+LONGEST = timedelta(days=3650)
 LONGEST_COMMENT = 2_000
 LONGEST_NAME = 200
 
@@ -89,6 +90,8 @@ def checked_draft(draft: SilenceDraft, now: datetime) -> SilenceDraft:
         raise ValueError(f"A silence that ends at {draft.ends_at.isoformat()} cannot begin at {draft.starts_at.isoformat()}")
     if draft.ends_at <= now:
         raise ValueError(f"A silence cannot end in the past: it is {now.isoformat(timespec='seconds')}, not {draft.ends_at.isoformat()}")
+    if draft.ends_at - now > LONGEST:
+        raise ValueError("A silence ends within ten years; one that is to last belongs into the config file, under alerting.silences")
     if not draft.comment.strip() or len(draft.comment) > LONGEST_COMMENT:
         raise ValueError(f"A silence has a comment of 1 to {LONGEST_COMMENT:,} characters: say why")
     if not draft.created_by.strip() or len(draft.created_by) > LONGEST_NAME:

@@ -90,7 +90,7 @@ class SilenceBook:
         if _stays_true(old, draft, now):
             changed = replace(
                 old,
-                starts_at=draft.starts_at,
+                starts_at=old.starts_at if old.state(now) is SilenceState.ACTIVE else draft.starts_at,
                 ends_at=draft.ends_at,
                 created_by=draft.created_by,
                 comment=draft.comment,
@@ -175,7 +175,9 @@ def _stays_true(old: Silence, draft: SilenceDraft, now: datetime) -> bool:
     state = old.state(now)
     if set(old.matchers) != set(draft.matchers) or state is SilenceState.EXPIRED:
         return False
-    return draft.starts_at == old.starts_at if state is SilenceState.ACTIVE else draft.starts_at >= now
+    if state is SilenceState.PENDING:
+        return draft.starts_at >= now
+    return int(draft.starts_at.timestamp()) == int(old.starts_at.timestamp())  # amtool sends back no more than milliseconds
 
 
 def _ended(silence: Silence, now: datetime) -> Silence:

@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from api import audit, budgets, calls, describe, health, login, oauth, overview
+from api.alertmanager import status as alertmanager
 from api.authorize import authorize
 from api.bodies import MAX_BYTES, parse_body, parse_form, read_raw
 from api.errors import ApiError
@@ -28,6 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *calls.ROUTES,
     *audit.ROUTES,
     *oauth.ROUTES,
+    *alertmanager.ROUTES,
 )
 
 

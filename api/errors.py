@@ -21,6 +21,9 @@ FEED_PREFIXES: Mapping[str, Feed] = {
 }
 """Which feed a path belongs to: the longest prefix of whole segments wins."""
 
+_ALERTMANAGER = "/alertmanager"
+"""Below it an error is a JSON string, which is all that Alertmanager's clients can read."""
+
 _TEXTS = {404: "not found", 405: "method not allowed", 413: "the body is too large", 429: "too many requests", 500: "internal error"}
 
 
@@ -74,15 +77,21 @@ def json_response(body: object, *, status: int = 200, headers: Mapping[str, str]
     return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type="application/json", charset="utf-8")
 
 
+def _under(path: str, prefix: str) -> bool:
+    return f"{path}/".startswith(f"{prefix}/")
+
+
 def feed_of(path: str) -> Feed | None:
     """Return the feed whose prefix a path has, None for what is around the feeds."""
-    owners = [prefix for prefix in FEED_PREFIXES if f"{path}/".startswith(f"{prefix}/")]
+    owners = [prefix for prefix in FEED_PREFIXES if _under(path, prefix)]
     return FEED_PREFIXES[max(owners, key=len)] if owners else None
 
 
-def error_response(error: ApiError, *, feed: Feed | None) -> web.Response:
-    """Return the answer for an error in the words of its feed; around the feeds they are the local feed's."""
-    status, body = _DIALECTS[feed or "local"](error)
+def error_response(error: ApiError, *, path: str) -> web.Response:
+    """Return the answer for an error in the words of the path's feed; around the feeds they are the local feed's."""
+    if _under(path, _ALERTMANAGER):
+        return json_response(error.message, status=error.status, headers=error.headers)
+    status, body = _DIALECTS[feed_of(path) or "local"](error)
     return json_response({**body, **error.fields}, status=status, headers=error.headers)
 
 

@@ -48,7 +48,7 @@ def outer(configured_hosts: Sequence[str], quota: Quota) -> Middleware:
             quota.check(request, None)  # what never came to a token counts for its address
         except ApiError as error:
             refusal = error
-        return error_response(refusal, feed=feed_of(request.path))
+        return error_response(refusal, path=request.path)
 
     return middleware
 

@@ -91,13 +91,14 @@ async def test_a_pending_one_that_expires_has_never_been_active(silences: Silenc
 
 
 async def test_an_active_one_can_be_prolonged_in_place(silences: SilenceBook, clock: Any) -> None:
+    clock.pass_by(microseconds=1234)
     made = await silences.add(draft(clock), actor="ann")
-    wanted = draft(clock, ends=5 * HOUR, comment="longer")
+    wanted = draft(clock, starts=-timedelta(microseconds=234), ends=5 * HOUR, comment="longer")  # amtool knows milliseconds
     clock.pass_by(minutes=30)
 
     changed = await silences.change(made.id, wanted, actor="bob")
 
-    assert (changed.id, changed.ends_at, changed.comment) == (made.id, wanted.ends_at, "longer")
+    assert (changed.id, changed.starts_at, changed.ends_at, changed.comment) == (made.id, made.starts_at, wanted.ends_at, "longer")
     assert silences.all() == [changed]
 
 
@@ -165,6 +166,7 @@ async def test_one_that_has_been_over_for_long_is_deleted(silences: SilenceBook,
         ((), {"starts": HOUR, "ends": HOUR}, "cannot begin"),
         ((), {"starts": -2 * HOUR, "ends": -HOUR}, "in the past"),
         ((), {"ends": None}, "needs an end"),
+        ((), {"ends": timedelta(days=3651)}, "ten years"),
         (("serivce=openai",), {}, "did you mean 'service'"),
         (("colour=red",), {}, "No alert has the label 'colour'"),
         (("user=",), {}, "at least one must not match"),
@@ -243,6 +245,7 @@ def test_active_ones_come_first_and_the_next_to_end_before_the_others(database: 
         ({"matchers": ["user"], "comment": "x"}, "write name=value"),
         ({"matchers": ["usr=ann"], "comment": "x"}, "did you mean 'user'"),
         ({"matchers": ["user=ann"], "starts": "2026-02-01", "ends": "2026-01-01", "comment": "x"}, "cannot start"),
+        ({"matchers": ["user=ann"], "ends": "9999-12-31T23:59:59-12:00", "comment": "x"}, "out of range"),
     ],
 )
 def test_a_silence_of_the_config_file_is_checked(silence: dict[str, Any], why: str) -> None:
