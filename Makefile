@@ -31,7 +31,7 @@ types: $(VENV)/.dev ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-unit: $(VENV)/.dev node_modules ## the tests, with branch coverage
+unit: $(VENV)/.dev node_modules amtool ## the tests, with branch coverage
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
 
 bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run
@@ -76,6 +76,18 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.runtime
 	@echo "Installing from requirements-dev.lock"
 	@$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
+
+# Taken out of Debian's package rather than installed, so that no Alertmanager is started here.
+.PHONY: amtool
+amtool: $(VENV)/.dev
+	@if command -v amtool >/dev/null || [ -x $(BIN)/amtool ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "amtool is not installed, nor is apt-get: its tests are skipped"; exit 0; fi; \
+	folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; chmod 755 "$$folder"; \
+	fetch() { (cd "$$folder" && apt-get download -qq prometheus-alertmanager >"$$folder/log" 2>&1); }; \
+	if ! fetch && [ "$$(id -u)" = 0 ]; then apt-get update -qq >/dev/null || true; fetch || true; fi; \
+	if dpkg-deb --extract "$$folder"/prometheus-alertmanager_*.deb "$$folder" 2>/dev/null; then \
+		install -m 755 "$$folder/usr/bin/amtool" $(BIN)/amtool; echo "Took amtool out of Debian's package prometheus-alertmanager"; \
+	else echo "amtool cannot be had, so its tests are skipped: $$(tail -n 1 "$$folder/log")"; fi
 
 .PHONY: node_modules
 node_modules:

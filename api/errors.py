@@ -87,9 +87,14 @@ def feed_of(path: str) -> Feed | None:
     return FEED_PREFIXES[max(owners, key=len)] if owners else None
 
 
+def in_texts(path: str) -> bool:
+    """Whether an error of a path is a JSON string and nothing more."""
+    return _under(path, _ALERTMANAGER)
+
+
 def error_response(error: ApiError, *, path: str) -> web.Response:
     """Return the answer for an error in the words of the path's feed; around the feeds they are the local feed's."""
-    if _under(path, _ALERTMANAGER):
+    if in_texts(path):
         return json_response(error.message, status=error.status, headers=error.headers)
     status, body = _DIALECTS[feed_of(path) or "local"](error)
     return json_response({**body, **error.fields}, status=status, headers=error.headers)

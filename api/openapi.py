@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from api.authorize import KEY_HEADERS
 from api.error_answers import ERROR_MODELS
-from api.errors import Feed, feed_of
+from api.errors import Feed, feed_of, in_texts
 from api.params import LONGEST, Parameter, Query, parameters
 from api.route import Route
 from api.scopes import Scope
@@ -197,9 +197,10 @@ def _responses(route: Route, schemas: "_Schemas") -> Iterator[tuple[int, Json]]:
             shown["content"] = {**content, **{media: {"schema": {"type": "string"}} for media in route.text_answers}}
         yield status, shown
     for status in refusals(route):
-        name = f"{(feed or 'gateway').title()}{status}"
+        name = f"{'Alertmanager' if in_texts(route.path) else (feed or 'gateway').title()}{status}"
         if name not in schemas.refusals:
-            content = {"application/json": {"schema": schemas.of(ERROR_MODELS[feed or "local"], "serialization")}}
+            schema: Json = {"type": "string"} if in_texts(route.path) else schemas.of(ERROR_MODELS[feed or "local"], "serialization")
+            content = {"application/json": {"schema": schema}}
             schemas.refusals[name] = {"description": HTTPStatus(status).phrase, "headers": _headers(feed, status), "content": content}
         yield status, {"$ref": f"#/components/responses/{name}"}
 

@@ -102,6 +102,7 @@ ROUTES = (
         scope=Scope.ALERTS_WRITE,
         body=PostedSilence,
         answers={200: SilenceMade},
+        errors=(404, 409),
         summary="Make a silence, or change the one of an id",
     ),
     Route(
@@ -118,6 +119,7 @@ ROUTES = (
         handler=expire_silence,
         scope=Scope.ALERTS_WRITE,
         answers={200: None},
+        errors=(409,),
         summary="End a silence now; again is a success too",
     ),
 )
