@@ -199,8 +199,11 @@ type LocalType = Literal[
 LOCAL_TYPES: tuple[LocalType, ...] = get_args(LocalType.__value__)
 """The ten types of the local feed; each has a toggle, whether or not a kind of this version raises it."""
 
+type RulesType = Literal["dormant_rule", "high_deny_rate", "health_decline", "conflict_detected"]
+"""A type of the rules feed."""
+
 RULES_TYPES: Mapping[str, AlertKind] = MappingProxyType({row.rules_type: row.kind for row in _ROWS if row.rules_type is not None})
-"""The types of the rules feed."""
+"""The kind of each type of the rules feed."""
 
 DENIED_SEVERITIES = (Severity.HIGH, Severity.CRITICAL)
 _LOCALLY_CRITICAL = frozenset({AlertKind.PROMPT_DRIFT, AlertKind.BUDGET_EXCEEDED, AlertKind.ONCHAIN_DENIED})

@@ -1,6 +1,7 @@
 """JSON bodies of requests, read under a deadline and checked against a model."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from typing import cast
 from urllib.parse import parse_qsl
 
@@ -52,7 +53,7 @@ def parse_body[T: BaseModel](raw: bytes, model: type[T]) -> T:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        raise _refusal(error) from error
+        raise _refusal(error, cast("object", value)) from error
 
 
 def parse_form[T: Query](raw: bytes, model: type[T]) -> T:
@@ -64,6 +65,18 @@ def parse_form[T: Query](raw: bytes, model: type[T]) -> T:
     return read_query(MultiDict(pairs), model)
 
 
+def _keys(path: Sequence[int | str], given: object, *, named: bool) -> Iterator[str]:
+    """Yield the keys that lead to what is wrong, without what pydantic calls the sides of a union; `named`: one may be missing."""
+    for part in path:
+        if isinstance(given, dict) and part in given:
+            given = cast("dict[object, object]", given)[part]
+        elif isinstance(given, list) and isinstance(part, int):
+            given = cast("list[object]", given)[part]
+        elif not (named and isinstance(given, dict)):
+            continue
+        yield str(part)
+
+
 def _has_nul(value: object) -> bool:
     if isinstance(value, str):
         return "\0" in value
@@ -72,10 +85,10 @@ def _has_nul(value: object) -> bool:
     return isinstance(value, list) and any(map(_has_nul, value))  # pyright: ignore[reportUnknownArgumentType]  # JSON
 
 
-def _refusal(error: ValidationError) -> InvalidError:
+def _refusal(error: ValidationError, given: object) -> InvalidError:
     """Say which key is wrong and why."""
     first = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(map(str, first["loc"])) or None
+    where = ".".join(_keys(first["loc"], given, named=first["type"] == "missing")) or None
     if first["type"] == "missing":
         return InvalidError(f"missing {where}", param=where)
     if first["type"] == "extra_forbidden":

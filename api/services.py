@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
+from alerting.rule_watch import RuleWatch
+from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
 from api.access import Access
@@ -25,6 +27,8 @@ class Services:
     audit: AuditTrail
     silences: SilenceBook
     suppression: Suppression
+    rules: RuleBook
+    rule_watch: RuleWatch
     ledger: Ledger
     status: Callable[[], Status]
     settings: ApiSettings

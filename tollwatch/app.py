@@ -202,6 +202,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         )
         judge.swap(build_gate(config, parts))
         rules.on_change = judge.follow
+        rule_watch = RuleWatch(
+            database=database, book=book, counts=rule_counts, rules=lambda: judge.gate.rules, settings=config.rule_health, now=now
+        )
         judge.on_health(None)  # ends an alert that an earlier run left
         judge.on_spool(0)  # the same
         judge.gate.orphaned(recovered)
@@ -219,6 +222,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             audit=AuditTrail(database),
             silences=silences,
             suppression=suppression,
+            rules=rules,
+            rule_watch=rule_watch,
             ledger=ledger,
             status=lambda: state.status(ledger),
             settings=config.api,
@@ -255,10 +260,6 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         state.canary_held = True
 
         # What runs beside.
-        rule_watch = RuleWatch(
-            database=database, book=book, counts=rule_counts, rules=lambda: judge.gate.rules, settings=config.rule_health, now=now
-        )
-
         def follow(new: Config) -> None:
             proxy.follow(new.users)
             silences.follow(new.alerting.silences)

@@ -16,7 +16,11 @@ from prometheus_client import CollectorRegistry, Counter
 
 from alerting.book import AlertBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
-from alerting.settings import AlertingSettings
+from alerting.rule_counts import RuleCounts
+from alerting.rule_settings import RuleSettings
+from alerting.rule_watch import RuleWatch
+from alerting.rulebook import RuleBook
+from alerting.settings import AlertingSettings, RuleHealthSettings
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
 from api.access import Access
@@ -174,12 +178,41 @@ def settings() -> ApiSettings:
 
 
 @pytest.fixture
+def file_rules() -> list[RuleSettings]:
+    """Return the rules of the config file."""
+    rule = {"id": "SEC-003", "title": "No GPT-4 models", "match": {"model": "gpt-4*"}, "action": "block", "severity": "high"}
+    return [RuleSettings.model_validate(rule)]
+
+
+@pytest.fixture
+async def rules(database: SqliteDatabase, clock: MovableClock, file_rules: list[RuleSettings]) -> RuleBook:
+    book = RuleBook(database, file=file_rules, where="its `rules` section", now=clock)
+    await book.load()
+    return book
+
+
+@pytest.fixture
+async def rule_counts(database: SqliteDatabase) -> AsyncIterator[RuleCounts]:
+    counts = RuleCounts(database)
+    yield counts
+    await counts.drain()
+
+
+@pytest.fixture
+async def rule_watch(database: SqliteDatabase, book: AlertBook, rules: RuleBook, rule_counts: RuleCounts, clock: MovableClock) -> RuleWatch:
+    in_force = lambda: rules.policy().settings  # noqa: E731
+    return RuleWatch(database=database, book=book, counts=rule_counts, rules=in_force, settings=RuleHealthSettings(), now=clock)
+
+
+@pytest.fixture
 def services(
     *,
     access: Access,
     book: AlertBook,
     database: SqliteDatabase,
     alerting_settings: AlertingSettings,
+    rules: RuleBook,
+    rule_watch: RuleWatch,
     ledger: Ledger,
     board: StatusBoard,
     settings: ApiSettings,
@@ -194,6 +227,8 @@ def services(
         audit=AuditTrail(database),
         silences=silences,
         suppression=Suppression(database, silences, now=clock),
+        rules=rules,
+        rule_watch=rule_watch,
         ledger=ledger,
         status=board,
         settings=settings,
