@@ -143,6 +143,8 @@ def _worded(body: Any, status: int, path: str) -> bool:
     """Whether a refusal has the shape and the code of its feed."""
     if status == REACHED:
         return True
+    if path.startswith("/alertmanager/"):
+        return isinstance(body, str) and bool(body)
     code = {401: "unauthorized", 403: "forbidden"}[status]
     match feed_of(path):
         case "org":
