@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from alerting.alert import AlertAction, Change
-from alerting.episodes import HISTORY, SYSTEM, ends_by, lifted
+from alerting.episodes import HISTORY, SYSTEM, base_of, ends_by, lifted
 from alerting.kinds import Ends
 from storage.database import Many, Row, Sql, Value, Work
 from storage.times import to_micros
@@ -84,7 +84,7 @@ def dismiss(seq: int, *, at: datetime, actor: str, feed: str | None) -> Work[Cha
             "INSERT INTO alert_mutes (fingerprint, alert_seq, since_at, quiet_since_at) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (fingerprint) DO UPDATE SET alert_seq = excluded.alert_seq, since_at = excluded.since_at, "
             "quiet_since_at = excluded.quiet_since_at",
-            (row[0], seq, moment, moment),
+            (base_of(cast("str", row[0])), seq, moment, moment),
         )
     return (yield from _concluded(rows, AlertAction.DISMISSED, seq=seq, at=at, actor=actor, feed=feed))
 

@@ -19,6 +19,8 @@ from storage.times import to_micros
 
 TOGGLE_PREFIX = "toggle."
 _MICROSECOND = timedelta(microseconds=1)
+_OWN, _AFTER_OWN = ":;"
+"""What stands between a fingerprint and that which makes it one event's own, and the sign after it."""
 SYSTEM = "system"
 """The actor of what no person did."""
 
@@ -62,6 +64,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 
 _LIFT = "UPDATE detections SET held_until = ? WHERE alert_seq = ? AND held = 1 AND held_until > ?"
+
+_CLEAR = """
+UPDATE alerts SET resolved_at = ?, resolved_by = ?, resolution = ?, updated_at = ?
+WHERE resolved_at IS NULL AND fingerprint >= ? AND fingerprint < ? AND (fingerprint = ? OR fingerprint > ?)
+RETURNING seq
+"""
+"""Ends what has a fingerprint or one of its own below it; in one range, for which the index of open episodes serves."""
 
 HISTORY = "INSERT INTO alert_history (alert_seq, at, event, actor, feed, note) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -107,11 +116,16 @@ def detection(occurrence: Occurrence) -> Detection:
 
 
 def identity(occurrence: Occurrence, *, merge: bool) -> str:
-    """Return the fingerprint of a finding; where findings are not merged, each of an event kind gets its own."""
+    """Return the fingerprint of a finding; where findings are not merged, each of an event kind gets one of its own below it."""
     base = fingerprint(occurrence.finding.kind, occurrence.finding.episode)
     if merge or KINDS[occurrence.finding.kind].ends is Ends.CONDITION:
         return base
-    return f"{base}:{uuid4().hex}"
+    return f"{base}{_OWN}{uuid4().hex}"
+
+
+def base_of(key: str) -> str:
+    """Return the fingerprint without what makes it one event's own: what is dismissed, and what a condition ends, goes by this."""
+    return key.partition(_OWN)[0]
 
 
 def grouped(occurrences: Sequence[Occurrence], *, merge: bool) -> list[Group]:
@@ -219,7 +233,7 @@ def _recorded(group: Group, *, seq: int, alert_id: str, count: int, is_new: bool
 def _muted(group: Group, expire_after: timedelta) -> tuple[Value, ...]:
     """Return the parameters of the mute test: fingerprint, whether only an ending lifts it, since when it must have recurred."""
     until_ended = KINDS[group.latest.finding.kind].ends is not Ends.QUIET
-    return group.fingerprint, int(until_ended), to_micros(group.latest.at - expire_after)
+    return base_of(group.fingerprint), int(until_ended), to_micros(group.latest.at - expire_after)
 
 
 def _toggle(occurrence: Occurrence) -> str | None:
@@ -235,14 +249,13 @@ def subject_json(subject: Subject) -> str:
 
 
 def clear(key: str, *, at: datetime, resolution: AlertAction) -> Work[list[int]]:
-    """End the open episode of a fingerprint, and its mute; return the `seq` of what ended. What its condition held may go on."""
+    """End the open episode of a fingerprint (all, where findings are not merged), and its mute; return the `seq` of what ended.
+
+    What its condition held may go on.
+    """
     muted = yield Sql("DELETE FROM alert_mutes WHERE fingerprint = ? RETURNING alert_seq", (key,))
     moment = to_micros(at)
-    rows = yield Sql(
-        "UPDATE alerts SET resolved_at = ?, resolved_by = ?, resolution = ?, updated_at = ? "
-        "WHERE fingerprint = ? AND resolved_at IS NULL RETURNING seq",
-        (moment, SYSTEM, resolution.value, moment, key),
-    )
+    rows = yield Sql(_CLEAR, (moment, SYSTEM, resolution.value, moment, key, key + _AFTER_OWN, key, key + _OWN))
     for row in rows:
         yield Sql(HISTORY, (row[0], moment, resolution.value, SYSTEM, None, None))
     for seq in {row[0] for row in (*muted, *rows)}:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from alerting import episodes
 from alerting.alert import AlertAction, Change, Status
 from alerting.finding import AlertKind, Severity, Taken
 from alerting.fingerprint import fingerprint
@@ -94,6 +95,61 @@ async def test_without_dedup_each_finding_is_an_alert_of_its_own(worlds: Any, an
     await book.record([an_occurrence(kind=AlertKind.GATEWAY_DEGRADED), an_occurrence(kind=AlertKind.GATEWAY_DEGRADED)])
 
     assert [alert.occurrence_count for alert in await book.list(limit=10)] == [2, 1, 1]
+
+
+async def test_without_dedup_a_dismissed_alert_counts_what_comes_until_it_is_quiet(worlds: Any, an_occurrence: Any, clock: Any) -> None:
+    book = worlds(alerting={"dedup": "none"}).book
+    await book.record([an_occurrence(), an_occurrence()])
+    assert await book.dismiss(1, actor="dev", feed="local")
+
+    [muted] = await book.record([an_occurrence()])
+    clock.pass_by(hours=24)
+    [back] = await book.record([an_occurrence()])
+
+    assert (muted.seq, muted.is_muted, muted.occurrence_count) == (1, True, 2)
+    assert (back.seq, back.is_new) == (3, True)
+
+
+@pytest.mark.parametrize("dedup", ["episode", "none"])
+async def test_a_condition_that_clears_ends_every_alert_of_it_and_no_other(worlds: Any, an_occurrence: Any, dedup: str) -> None:
+    book = worlds(alerting={"dedup": dedup}).book
+    await book.record([an_occurrence("a"), an_occurrence("b"), an_occurrence("a")])
+
+    assert await book.clear(fingerprint(AlertKind.PROMPT_SIZE, ("a",)))
+
+    ended = {alert.fingerprint[:32] for alert in await book.list(dismissed=True)}
+    assert ended == {fingerprint(AlertKind.PROMPT_SIZE, ("a",))}
+    assert {alert.fingerprint[:32] for alert in await book.list(dismissed=False)} == {fingerprint(AlertKind.PROMPT_SIZE, ("b",))}
+
+
+async def test_what_a_clear_asks_is_answered_by_the_index_of_episodes(database: Any) -> None:
+    plan = await database.read(f"EXPLAIN QUERY PLAN {episodes._CLEAR}", ("x",) * 8)  # noqa: SLF001  # the statement itself
+
+    assert "USING INDEX alerts_episode (fingerprint>? AND fingerprint<?)" in plan[0][-1]
+
+
+async def test_ten_thousand_identical_findings_at_once_by_every_way_are_one_alert(book: Any, an_occurrence: Any, database: Any) -> None:
+    async def share(transaction: int) -> None:
+        await database.write(lambda: book.work([an_occurrence(call_id=f"shared-{transaction}-{number}") for number in range(10)]))
+
+    async def enqueue(batch: int) -> None:
+        for number in range(100):
+            book.enqueue([an_occurrence(call_id=f"enqueued-{batch}-{number}")])
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(100):
+            for one in range(10):
+                group.create_task(book.record([an_occurrence(call_id=f"recorded-{number}-{one}")]))
+            group.create_task(share(number))
+            if number < 80:
+                group.create_task(enqueue(number))
+    await book.drain()
+
+    [alert] = await book.list(limit=10)
+    assert alert.occurrence_count == 10_000
+    assert await database.read("SELECT COUNT(DISTINCT call_id) FROM detections WHERE alert_seq = ?", (alert.seq,)) == [(10_000,)]
+    assert [entry.action for entry in await book.history(alert.seq)] == [AlertAction.OPENED]
 
 
 async def test_a_dismissed_alert_does_not_come_back_with_the_next_call(book: Any, an_occurrence: Any, clock: Any) -> None:
