@@ -150,29 +150,35 @@ class AlertBook:
     async def acknowledge(self, seq: int, *, actor: str, feed: str | None, note: str | None = None) -> Change:
         """Acknowledge an alert."""
         at = self._now()
-        return await self._change(
-            seq, lambda: endings.acknowledge(seq, at=at, actor=actor, feed=feed, note=note), EventType.ACKNOWLEDGED, at
-        )
+        return await self._database.write(lambda: self.acknowledging(seq, at=at, actor=actor, feed=feed, note=note))
 
     async def resolve(self, seq: int, *, actor: str, feed: str | None, note: str | None = None) -> Change:
         """Resolve an alert; a recurrence opens a new episode."""
         at = self._now()
-        return await self._change(seq, lambda: endings.resolve(seq, at=at, actor=actor, feed=feed, note=note), EventType.RESOLVED, at)
+
+        def work() -> Work[Change]:
+            return self._telling(EventType.RESOLVED, seq, endings.resolve(seq, at=at, actor=actor, feed=feed, note=note), at=at)
+
+        return await self._database.write(work)
 
     async def dismiss(self, seq: int, *, actor: str, feed: str | None) -> bool:
         """Resolve an alert and mute its fingerprint; True when there is such an alert, however it stands."""
         at = self._now()
-        change = await self._change(seq, lambda: endings.dismiss(seq, at=at, actor=actor, feed=feed), EventType.RESOLVED, at)
-        return change.found
+        return (await self._database.write(lambda: self.dismissing(seq, at=at, actor=actor, feed=feed))).found
 
-    async def _change(self, seq: int, make: Callable[[], Work[Change]], event: EventType, at: datetime) -> Change:
-        def work() -> Work[Change]:
-            change = yield from make()
-            if change is Change.DONE:
-                yield from self.outbox.put(event, [seq], at=at)
-            return change
+    def acknowledging(self, seq: int, *, at: datetime, actor: str, feed: str | None, note: str | None = None) -> Work[Change]:
+        """Return the unit of work that acknowledges an alert, to share another's transaction."""
+        return self._telling(EventType.ACKNOWLEDGED, seq, endings.acknowledge(seq, at=at, actor=actor, feed=feed, note=note), at=at)
 
-        return await self._database.write(work)
+    def dismissing(self, seq: int, *, at: datetime, actor: str, feed: str | None) -> Work[Change]:
+        """Return the unit of work that dismisses an alert, to share another's transaction."""
+        return self._telling(EventType.RESOLVED, seq, endings.dismiss(seq, at=at, actor=actor, feed=feed), at=at)
+
+    def _telling(self, event: EventType, seq: int, work: Work[Change], *, at: datetime) -> Work[Change]:
+        change = yield from work
+        if change is Change.DONE:
+            yield from self.outbox.put(event, [seq], at=at)
+        return change
 
     # --- changes by time -----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from alerting.entry_settings import SHIPPED, EntryConfigSettings
 from alerting.finding import Action
 from alerting.matchers import Matcher, parse_matcher
 from alerting.onchain_settings import OnchainSettings
@@ -145,6 +146,16 @@ class AlertingSettings(Section):
     silences: tuple[SilenceSettings, ...] = ()
     org_budget_warnings: bool = False
     """The org feed and its webhooks show `budget_warning` too."""
+    entry_configs: tuple[EntryConfigSettings, ...] = SHIPPED
+
+    @field_validator("entry_configs")
+    @classmethod
+    def _told_apart(cls, value: tuple[EntryConfigSettings, ...]) -> tuple[EntryConfigSettings, ...]:
+        ids = [one.config_id for one in value]
+        for one in value:
+            if ids.count(one.config_id) > 1:
+                raise ValueError(f"{one.title!r} stands twice; give each its own title, or an id")
+        return value
 
 
 class RuleHealthSettings(Section):
