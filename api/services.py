@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
+from alerting.entries import EntryBook
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
@@ -29,6 +30,7 @@ class Services:
     suppression: Suppression
     rules: RuleBook
     rule_watch: RuleWatch
+    entries: EntryBook
     ledger: Ledger
     status: Callable[[], Status]
     settings: ApiSettings

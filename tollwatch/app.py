@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from alerting.baselines import Baselines
 from alerting.book import AlertBook
+from alerting.entries import EntryBook
 from alerting.lockout import Lockouts
 from alerting.notify.deliveries import prune_deliveries
 from alerting.notify.outbox import Outbox
@@ -82,6 +83,8 @@ GRACE: Final = timedelta(seconds=8)
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
 _ROLL_UP: Final = 300.0
+_ENTRIES: Final = 1.0
+"""Between two looks for new detections; whoever asks for entries looks at once."""
 _SPOOL: Final = 1.0
 """Between two attempts to write what is spooled into the ledger."""
 
@@ -147,6 +150,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         await silences.load()
         suppression = Suppression(database, silences, now=now)
         notifying = await build_notifying(config, installation, database=database, outbox=outbox, suppression=suppression, stack=stack)
+        entries = EntryBook(database, book, suppression=suppression, line=state.instance, now=now)
+        await entries.configs.follow_file(config.alerting.entry_configs)
         budgets = BudgetBook(config.budgets).all
         ledger = Ledger(database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health)
         stack.push_async_callback(ledger.drain)
@@ -224,6 +229,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             suppression=suppression,
             rules=rules,
             rule_watch=rule_watch,
+            entries=entries,
             ledger=ledger,
             status=lambda: state.status(ledger),
             settings=config.api,
@@ -264,8 +270,10 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             proxy.follow(new.users)
             silences.follow(new.alerting.silences)
 
-        async def prune_silences() -> None:
-            await silences.prune(now() - timedelta(days=(await book.toggles()).retention_days))
+        async def prune_more() -> None:
+            before = now() - timedelta(days=(await book.toggles()).retention_days)
+            await silences.prune(before)
+            await entries.prune(before)
 
         reloader = Reloader(config, parts=parts, judge=judge, reread=reread, state=state, now=now, follow=follow)
         more = {
@@ -284,7 +292,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor = await stack.enter_async_context(Supervisor())
         supervisor.every("expire_alerts", _MINUTE, lambda: book.expire(now()))
         supervisor.every("prune_alerts", _DAY, lambda: book.prune(now()))
-        supervisor.every("prune_silences", _DAY, prune_silences)
+        supervisor.every("prune_silences_and_entries", _DAY, prune_more)
+        supervisor.every("entries", _ENTRIES, entries.follow)
         supervisor.every("prices", _DAY, PricesWatch(lambda: judge.gate, as_of=prices.as_of, version=prices.version, now=now).check)
         supervisor.run("sender", notifying.sender.run)
         supervisor.every("prune_deliveries", _DAY, lambda: prune_deliveries(database, now=now()))

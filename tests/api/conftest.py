@@ -15,6 +15,7 @@ from argon2.profiles import CHEAPEST
 from prometheus_client import CollectorRegistry, Counter
 
 from alerting.book import AlertBook
+from alerting.entries import EntryBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
@@ -221,14 +222,16 @@ def services(
     registry = CollectorRegistry()
     Counter("tollwatch_calls", "calls", registry=registry).inc(3)
     silences = SilenceBook(database, defined=alerting_settings.silences, now=clock)
+    suppression = Suppression(database, silences, now=clock)
     return Services(
         access=access,
         alerts=book,
         audit=AuditTrail(database),
         silences=silences,
-        suppression=Suppression(database, silences, now=clock),
         rules=rules,
         rule_watch=rule_watch,
+        suppression=suppression,
+        entries=EntryBook(database, book, suppression=suppression, line="test", now=clock),
         ledger=ledger,
         status=board,
         settings=settings,
