@@ -35,6 +35,7 @@ class AlertAction(StrEnum):
     OPENED = "opened"
     VIEWED = "viewed"
     ACKNOWLEDGED = "acknowledged"
+    ACTED = "acted"
     DISMISSED = "dismissed"
     RESOLVED = "resolved"
     EXPIRED = "expired"

@@ -19,6 +19,9 @@ from alerting.toggles import AlertToggles
 from storage.database import Database, Work
 from storage.times import from_micros
 
+LONGEST_NOTE = 2_000
+"""Characters of what a person says about an alert."""
+
 type Clock = Callable[[], datetime]
 
 
@@ -151,6 +154,20 @@ class AlertBook:
         """Acknowledge an alert."""
         at = self._now()
         return await self._database.write(lambda: self.acknowledging(seq, at=at, actor=actor, feed=feed, note=note))
+
+    async def act(self, seq: int, text: str, *, actor: str, feed: str | None) -> Change:
+        """Note what was done about an alert; who does something about an open one has taken it up. Raises ValueError."""
+        if not text.strip() or len(text) > LONGEST_NOTE:
+            raise ValueError(f"Say what was done in 1 to {LONGEST_NOTE:,} characters")
+        at = self._now()
+
+        def work() -> Work[Change]:
+            taken_up = yield from endings.acknowledge(seq, at=at, actor=actor, feed=feed)
+            if taken_up is Change.DONE:
+                yield from self.outbox.put(EventType.ACKNOWLEDGED, [seq], at=at)
+            return (yield from endings.act(seq, text=text.strip(), at=at, actor=actor, feed=feed))
+
+        return await self._database.write(work)
 
     async def resolve(self, seq: int, *, actor: str, feed: str | None, note: str | None = None) -> Change:
         """Resolve an alert; a recurrence opens a new episode."""

@@ -58,6 +58,12 @@ def acknowledge(seq: int, *, at: datetime, actor: str, feed: str | None, note: s
     return change
 
 
+def act(seq: int, *, text: str, at: datetime, actor: str, feed: str | None) -> Work[Change]:
+    """Note what was done about it, whether it is resolved or not."""
+    rows = yield Sql("UPDATE alerts SET updated_at = ? WHERE seq = ? RETURNING seq", (to_micros(at), seq))
+    return (yield from _concluded(rows, AlertAction.ACTED, seq=seq, at=at, actor=actor, feed=feed, note=text))
+
+
 def resolve(seq: int, *, at: datetime, actor: str, feed: str | None, note: str | None = None) -> Work[Change]:
     """End the episode; the first note stays. A recurrence opens a new one."""
     moment = to_micros(at)

@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from tollwatch.alert_arguments import alert_arguments, silence_arguments
+from tollwatch.arguments import Add, Group
+from tollwatch.arguments import count as _count
+from tollwatch.arguments import positive as _positive
 from tollwatch.exits import CommandError, Exit
 from tollwatch.rawconfig import ConfigError
 
@@ -113,8 +117,8 @@ def parser() -> argparse.ArgumentParser:
     add(commands, "selftest", "selftest:selftest", "try the shipped tricks on the rules in force; none of them is sent", reads=True)
     _tokens(group("token", "API tokens"), add)
     add(group("password", "the password of the API"), "reset", "password:reset", "remove it and print a new setup code", reads=True)
-    _alerts(group("alerts", "what is wrong"), add)
-    _silences(group("silences", "times in which nobody is told of certain alerts"), add)
+    alert_arguments(group("alerts", "what is wrong"), add)
+    silence_arguments(group("silences", "times in which nobody is told of certain alerts"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
     add(commands, "openapi", "openapi:openapi", "print the description of the API (OpenAPI 3.1)")
     _audit(add(commands, "audit", "audit:audit", "who changed what, when; newest first", reads=True))
@@ -142,10 +146,6 @@ def parser() -> argparse.ArgumentParser:
     add(commands, "reload", "run:reload", "make the running gateway read its config again")
     add(commands, "version", "version:version", "print the version", reads=True)
     return top
-
-
-type Group = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # argparse gives it no public name
-type Add = Callable[..., argparse.ArgumentParser]
 
 
 def _tokens(token: Group, add: Add) -> None:
@@ -188,39 +188,6 @@ def _ledger(commands: Group, calls: Group, add: Add) -> None:
     held.add_argument("file", type=Path, help="OpenAI's or Anthropic's export (JSON or CSV), or a CSV of date, model, tokens and cost_usd")
     held.add_argument("--provider", help="whose calls to compare, for example openai; told by the shape of most reports")
     held.add_argument("--tolerance", metavar="SHARE", default="1%", help="differences up to this share are none (1%%)")
-
-
-def _alerts(alerts: Group, add: Add) -> None:
-    listed = add(alerts, "ls", "alerts:ls", "list alerts, newest first", reads=True)
-    listed.add_argument("--kind", action="append", help="only this kind; may be given again")
-    listed.add_argument("--all", action="store_true", help="resolved and dismissed ones too")
-    listed.add_argument("--limit", type=_positive, default=50)
-    for name, handler, text in (
-        ("show", "alerts:show", "show one alert"),
-        ("ack", "alerts:ack", "acknowledge an alert"),
-        ("resolve", "alerts:resolve", "resolve an alert"),
-        ("dismiss", "alerts:dismiss", "resolve an alert and mute its recurrence"),
-    ):
-        one = add(alerts, name, handler, text, reads=name == "show")
-        one.add_argument("id", help="alert_12, or its UUID")
-        if name == "resolve":
-            one.add_argument("--note", default=None)
-
-
-def _silences(silences: Group, add: Add) -> None:
-    listed = add(silences, "ls", "silences:ls", "list silences, the active first", reads=True)
-    listed.add_argument("--all", action="store_true", help="those that are over too")
-    made = add(silences, "add", "silences:add", "make a silence and print its id", reads=True)
-    made.add_argument(
-        "matcher", nargs="+", help="kind=rate_limit_hit, user!=ann, 'model=~gpt-4.*' or 'agent!~ci-.*'; all must match (docs/alerts.md)"
-    )
-    made.add_argument("--comment", required=True, help="why")
-    ends = made.add_mutually_exclusive_group()
-    ends.add_argument("--for", dest="span", metavar="SPAN", default="1h", help="how long: 30m, 8h, 2d (1h)")
-    ends.add_argument("--until", metavar="WHEN", help="when it ends: 2026-01-31T22:00, in local time unless it has a zone")
-    made.add_argument("--from", dest="start", metavar="WHEN", help="when it begins (now)")
-    made.add_argument("--author", help="who answers for it (you)")
-    add(silences, "expire", "silences:expire", "end silences now").add_argument("id", nargs="+")
 
 
 def _rules(rules: Group, add: Add) -> None:
@@ -339,15 +306,3 @@ def _audit(audit: argparse.ArgumentParser) -> None:
     audit.add_argument("--limit", type=_positive, default=50)
     audit.add_argument("--actor", help="only what this one did, for example cli:ada")
     audit.add_argument("--action", help="only this action (token.created), or all of a noun (token)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)

@@ -58,6 +58,7 @@ class Commands:
             "token.create": self._create_token,
             "token.revoke": self._revoke_token,
             "alerts.acknowledge": self._acknowledge,
+            "alerts.act": self._act,
             "alerts.resolve": self._resolve,
             "alerts.dismiss": self._dismiss,
             "reload": self._reload,
@@ -90,6 +91,11 @@ class Commands:
         if await self.alerts.acknowledge(seq, actor=given["actor"], feed="cli") is Change.RESOLVED:
             raise ControlError(f"alert_{seq} is resolved, which is final; a recurrence opens a new alert")
         return {"acknowledged": f"alert_{seq}"}
+
+    async def _act(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
+        seq = await self._seq(given)
+        await self.alerts.act(seq, given["text"], actor=given["actor"], feed="cli")
+        return {"acted on": f"alert_{seq}"}
 
     async def _resolve(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
         seq = await self._seq(given)

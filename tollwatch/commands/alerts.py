@@ -1,14 +1,16 @@
-"""`alerts ls|show|ack|resolve|dismiss`."""
+"""`alerts ls|show|ack|act|resolve|dismiss`."""
 
 import asyncio
 import json
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
 
 from alerting.alert import Alert, HistoryEntry
 from alerting.book import AlertBook
 from alerting.finding import AlertKind
+from alerting.silences import SilenceBook
+from alerting.suppression import HeldBack, Suppression
 from storage.database import StoreError
 from tollwatch.commands.writing import write
 from tollwatch.config import load_config
@@ -24,10 +26,10 @@ _WIDTH = 17
 
 def ls(arguments: Namespace) -> int:
     """List alerts, newest first."""
-    kinds = [_kind(name) for name in arguments.kind] if arguments.kind else None
-    alerts = _read(arguments, lambda book: book.list(kinds=kinds, dismissed=None if arguments.all else False, limit=arguments.limit))
+    kinds = kinds_of(arguments.kind)
+    shown = read(arguments, lambda view: view.list(kinds=kinds, dismissed=None if arguments.all else False, limit=arguments.limit))
     if arguments.json:
-        json_lines(map(as_json, alerts))
+        json_lines({**as_json(alert), "suppressed": bool(held)} for alert, held in shown)
         return Exit.OK
     rows = [
         [
@@ -36,11 +38,11 @@ def ls(arguments: Namespace) -> int:
             alert.last_seen_at.astimezone().strftime("%m-%d %H:%M:%S"),
             alert.kind,
             alert.action,
-            alert.status,
+            f"{alert.status}, suppressed" if held else alert.status,
             alert.occurrence_count,
             alert.message,
         ]
-        for alert in alerts
+        for alert, held in shown
     ]
     table(
         ["SEVERITY", "ID", "LAST SEEN", "KIND", "ACTION", "STATUS", "COUNT", "MESSAGE"],
@@ -52,20 +54,26 @@ def ls(arguments: Namespace) -> int:
 
 
 def show(arguments: Namespace) -> int:
-    """Show one alert and its history."""
-    alert = _read(arguments, lambda book: book.get(alert_key(arguments.id)))
-    if alert is None:
+    """Show one alert, what holds it back and its history."""
+    found = read(arguments, lambda view: view.one(alert_key(arguments.id)))
+    if found is None:
         raise CommandError(f"There is no alert {arguments.id!r}; `tollwatch alerts ls --all` shows them")
-    history = _read(arguments, lambda book: book.history(alert.seq))
-    shown = {**as_json(alert), "history": [{**asdict(entry), "at": entry.at.isoformat()} for entry in history]}
+    alert, held, history = found
+    plain = {**as_json(alert), **_held_json(held)}
     if arguments.json:
-        json_value(shown)
+        json_value({**plain, "history": [{**asdict(entry), "at": entry.at.isoformat()} for entry in history]})
         return Exit.OK
-    for key, value in as_json(alert).items():
+    for key, value in plain.items():
         line(f"{key:<{_WIDTH}} {printable(json.dumps(value) if isinstance(value, dict | list | tuple) else value)}".rstrip())
     for index, entry in enumerate(history):
         line(f"{'' if index else 'history':<{_WIDTH}} {printable(_told(entry))}")
     return Exit.OK
+
+
+def _held_json(held: HeldBack) -> dict[str, object]:
+    """Return what holds an alert back: ids of silences and of other alerts."""
+    inhibited = [other.local_id for other in held.inhibited_by]
+    return {"suppressed": bool(held), "silenced_by": list(held.silenced_by), "inhibited_by": inhibited}
 
 
 def _told(entry: HistoryEntry) -> str:
@@ -78,6 +86,11 @@ def _told(entry: HistoryEntry) -> str:
 def ack(arguments: Namespace) -> int:
     """Acknowledge an alert."""
     return _change(arguments, "alerts.acknowledge")
+
+
+def act(arguments: Namespace) -> int:
+    """Note what was done about an alert."""
+    return _change(arguments, "alerts.act", text=arguments.text)
 
 
 def resolve(arguments: Namespace) -> int:
@@ -102,22 +115,48 @@ def _change(arguments: Namespace, command: str, **more: object) -> int:
     return Exit.OK
 
 
-def _read[T](arguments: Namespace, question: Callable[[AlertBook], Awaitable[T]]) -> T:
+@dataclass(frozen=True, slots=True)
+class View:
+    """The alerts with what holds them back, read beside a gateway that may run."""
+
+    book: AlertBook
+    suppression: Suppression
+
+    async def list(self, *, kinds: Sequence[AlertKind] | None, dismissed: bool | None, limit: int) -> Sequence[tuple[Alert, HeldBack]]:
+        """Return alerts, newest first."""
+        suppressors = await self.suppression.now()
+        alerts = await self.book.list(kinds=kinds, dismissed=dismissed, limit=limit)
+        return [(alert, suppressors.of(alert)) for alert in alerts]
+
+    async def one(self, key: int | str) -> tuple[Alert, HeldBack, Sequence[HistoryEntry]] | None:
+        """Return an alert and its history."""
+        alert = await self.book.get(key)
+        if alert is None:
+            return None
+        return alert, (await self.suppression.now()).of(alert), await self.book.history(alert.seq)
+
+
+def read[T](arguments: Namespace, question: Callable[[View], Awaitable[T]]) -> T:
+    """Return the answer to a question about the store. Raises CommandError."""
     config = load_config(arguments.config)
     try:
         with beside(config.database_path) as database:
+            silences = SilenceBook(database, defined=config.alerting.silences, now=now)
             book = AlertBook(database, org_id="", settings=config.alerting, now=now)
 
             async def asked() -> T:
-                return await question(book)
+                await silences.load()
+                return await question(View(book, Suppression(database, silences, now=now)))
 
             return asyncio.run(asked())
     except StoreError as error:
         raise CommandError(str(error)) from error
 
 
-def _kind(name: str) -> AlertKind:
+def kinds_of(names: Sequence[str] | None) -> Sequence[AlertKind] | None:
+    """Return the kinds that were named. Raises CommandError."""
     try:
-        return AlertKind(name)
+        return [AlertKind(name) for name in names] if names else None
     except ValueError as error:
-        raise CommandError(f"There is no alert kind {name!r}{suggestion(name, list(AlertKind))}", Exit.USAGE) from error
+        wrong = next(name for name in names or () if name not in set(AlertKind))
+        raise CommandError(f"There is no alert kind {wrong!r}{suggestion(wrong, list(AlertKind))}", Exit.USAGE) from error
