@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
 from alerting.entries import EntryBook
+from alerting.notify.http import Poster
+from alerting.notify.policies import GatewayPolicies
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
@@ -31,6 +33,8 @@ class Services:
     rules: RuleBook
     rule_watch: RuleWatch
     entries: EntryBook
+    gateway_policies: GatewayPolicies
+    poster: Poster
     ledger: Ledger
     status: Callable[[], Status]
     settings: ApiSettings

@@ -533,4 +533,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Deliveries about alerts that are held back, or that ended while they were.
         "CREATE INDEX deliveries_held ON deliveries (alert_seq) WHERE state IN ('held', 'dropped')",
     ),
+    (
+        # Where alerts about rules are sent, as policy authors set it up. `actions` is JSON: the receivers, and why one is told no more.
+        """CREATE TABLE gateway_policies (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            pattern TEXT NOT NULL,
+            actions TEXT NOT NULL,
+            enabled BIGINT NOT NULL,
+            secret TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            created_by TEXT NOT NULL
+        )""",
+    ),
 )

@@ -230,6 +230,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             rules=rules,
             rule_watch=rule_watch,
             entries=entries,
+            gateway_policies=notifying.policies,
+            poster=notifying.poster,
             ledger=ledger,
             status=lambda: state.status(ledger),
             settings=config.api,

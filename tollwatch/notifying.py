@@ -7,6 +7,8 @@ from alerting.notify.deliveries import Deliveries
 from alerting.notify.holding import Holding
 from alerting.notify.http import Poster
 from alerting.notify.outbox import Outbox
+from alerting.notify.policies import GatewayPolicies
+from alerting.notify.policy_channel import PolicyChannel
 from alerting.notify.sealing import Seal
 from alerting.notify.sender import Sender
 from alerting.notify.webhook_channel import WebhookChannel
@@ -25,6 +27,7 @@ class Notifying:
     webhooks: Webhooks
     channel: WebhookChannel
     deliveries: Deliveries
+    policies: GatewayPolicies
     poster: Poster
     sender: Sender
 
@@ -34,16 +37,21 @@ async def build_notifying(
 ) -> Notifying:
     """Add the channels of the config to the outbox; leaving the stack ends their connections."""
     org_id, guard = str(installation.org_id), config.notify.guard()
-    webhooks = Webhooks(database, file=config.notify.webhooks, guard=guard, seal=Seal(installation.key), org_id=org_id, now=now)
+    seal = Seal(installation.key)
+    webhooks = Webhooks(database, file=config.notify.webhooks, guard=guard, seal=seal, org_id=org_id, now=now)
     await webhooks.load()
     poster = Poster(guard, timeout=config.notify.timeout)
     stack.push_async_callback(poster.aclose)
     channel = WebhookChannel(webhooks, poster, org_id=org_id, opted_in=config.alerting.org_budget_warnings, now=now)
     outbox.add(channel)
+    policies = GatewayPolicies(database, seal=seal, now=now)
+    await policies.load()
+    outbox.add(PolicyChannel(policies, poster, org_id=org_id, now=now))
     return Notifying(
         webhooks=webhooks,
         channel=channel,
         deliveries=Deliveries(database, channel=CHANNEL, now=now),
+        policies=policies,
         poster=poster,
         sender=Sender(database, outbox, now=now, holding=Holding(database, suppression)),
     )

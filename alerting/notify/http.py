@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import cast
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from alerting.notify.channel import Result
 from metering.retry_after import retry_after
 
 _CONNECTIONS = 32
+_LOOK_SECONDS = 3.0
 
 
 class _GuardedResolver(AbstractResolver):
@@ -71,6 +73,18 @@ class Poster:
             return Result(error=f"no answer within {self._timeout.total_seconds():g} seconds")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Result(error=_told(error))
+
+    async def look(self, url: str) -> None:
+        """Pass a URL that may be posted to as far as is known now. Raises UrlError, ForbiddenAddressError.
+
+        A name that cannot be resolved passes: where it leads is looked at again whenever something is sent.
+        """
+        self._guard.check_url(url)
+        parts = urlsplit(url)
+        with suppress(OSError, UnicodeError):  # a timeout is an OSError, too
+            async with asyncio.timeout(_LOOK_SECONDS):
+                resolver = _GuardedResolver(self._guard, scheme=parts.scheme)
+                await resolver.resolve(parts.hostname or "", parts.port or 0, socket.AF_UNSPEC)
 
     async def aclose(self) -> None:
         """End all connections."""

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +18,12 @@ from prometheus_client import CollectorRegistry, Counter
 from alerting.book import AlertBook
 from alerting.entries import EntryBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
+from alerting.notify.addresses import AddressGuard
+from alerting.notify.http import Poster
+from alerting.notify.outbox import Outbox
+from alerting.notify.policies import GatewayPolicies
+from alerting.notify.policy_channel import PolicyChannel
+from alerting.notify.sealing import Seal
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.rule_watch import RuleWatch
@@ -161,8 +168,8 @@ def alerting_settings() -> AlertingSettings:
 
 
 @pytest.fixture
-def book(database: SqliteDatabase, clock: MovableClock, alerting_settings: AlertingSettings) -> AlertBook:
-    return AlertBook(database, org_id="org", settings=alerting_settings, now=clock)
+def book(database: SqliteDatabase, clock: MovableClock, alerting_settings: AlertingSettings, outbox: Outbox) -> AlertBook:
+    return AlertBook(database, org_id="org", settings=alerting_settings, now=clock, outbox=outbox)
 
 
 @pytest.fixture
@@ -176,6 +183,26 @@ def board() -> StatusBoard:
 @pytest.fixture
 def settings() -> ApiSettings:
     return ApiSettings(allowed_hosts=("tollwatch.corp", "proxied.corp:8443"))
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    return Outbox()
+
+
+@pytest.fixture
+async def poster() -> AsyncIterator[Poster]:
+    """Return what posts to this machine and to the public internet."""
+    made = Poster(AddressGuard([ip_network("127.0.0.0/8")]), timeout=timedelta(seconds=5))
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+def gateway_policies(database: SqliteDatabase, clock: MovableClock, outbox: Outbox, poster: Poster) -> GatewayPolicies:
+    made = GatewayPolicies(database, seal=Seal(b"k" * 32), now=clock)
+    outbox.add(PolicyChannel(made, poster, org_id="org", now=clock))
+    return made
 
 
 @pytest.fixture
@@ -214,6 +241,8 @@ def services(
     alerting_settings: AlertingSettings,
     rules: RuleBook,
     rule_watch: RuleWatch,
+    gateway_policies: GatewayPolicies,
+    poster: Poster,
     ledger: Ledger,
     board: StatusBoard,
     settings: ApiSettings,
@@ -232,6 +261,8 @@ def services(
         rule_watch=rule_watch,
         suppression=suppression,
         entries=EntryBook(database, book, suppression=suppression, line="test", now=clock),
+        gateway_policies=gateway_policies,
+        poster=poster,
         ledger=ledger,
         status=board,
         settings=settings,

@@ -1,5 +1,5 @@
 """The rules feed: for those who write policies (`/api/v1`)."""
 
-from api.feeds.rules import alerts, policy
+from api.feeds.rules import alerts, gateway_policies, policy
 
-ROUTES = (*alerts.ROUTES, *policy.ROUTES)
+ROUTES = (*alerts.ROUTES, *policy.ROUTES, *gateway_policies.ROUTES)

@@ -1,19 +1,19 @@
 """What is wrong with the rules themselves (`/api/v1/alerts`)."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from aiohttp import web
 from pydantic import Field
 
-from alerting.alert import Alert, Change, Status
+from alerting.alert import Alert, Change
 from alerting.kinds import KINDS, RULES_TYPES, RulesType
+from alerting.rules_view import STATUS, Shown, rules_view
 from api.bodies import Answer, Body
 from api.errors import ApiError, json_response
 from api.params import Query
 from api.route import Ask, Route
 from api.scopes import Scope
-from api.times import rfc3339
 
 MOST = 100
 DEEPEST = 1_000_000
@@ -21,11 +21,6 @@ LONGEST_NOTE = 2_000
 _FEED: Final = "rules"
 _LONGEST_ID = 18
 """Digits: the store's numbers have no more."""
-
-type Shown = Literal["active", "acknowledged", "resolved"]
-"""A status as this feed calls it."""
-_STATUS: Mapping[Shown, Status] = {"active": Status.OPEN, "acknowledged": Status.ACKNOWLEDGED, "resolved": Status.RESOLVED}
-_SHOWN: Mapping[Status, Shown] = {status: shown for shown, status in _STATUS.items()}
 
 
 class AlertQuery(Query):
@@ -74,15 +69,15 @@ async def list_alerts(ask: Ask) -> web.Response:
     """Answer `GET /api/v1/alerts`: newest first."""
     query, book = ask.query_as(AlertQuery), ask.services.alerts
     kinds = list(RULES_TYPES.values()) if query.alert_type is None else [RULES_TYPES[query.alert_type]]
-    status = None if query.status is None else _STATUS[query.status]
+    status = None if query.status is None else STATUS[query.status]
     total = await book.count(kinds=kinds, status=status)
     page = await book.list(kinds=kinds, status=status, limit=query.limit, skip=query.offset)
-    return json_response({"total": total, "alerts": [alert_json(alert) for alert in page]})
+    return json_response({"total": total, "alerts": [rules_view(alert) for alert in page]})
 
 
 async def get_alert(ask: Ask) -> web.Response:
     """Answer `GET /api/v1/alerts/{id}`."""
-    return json_response(alert_json(await _named(ask)))
+    return json_response(rules_view(await _named(ask)))
 
 
 async def acknowledge(ask: Ask) -> web.Response:
@@ -90,29 +85,14 @@ async def acknowledge(ask: Ask) -> web.Response:
     alert = await _named(ask)
     if await ask.services.alerts.acknowledge(alert.seq, actor=ask.who.name, feed=_FEED) is Change.RESOLVED:
         raise ApiError(409, f"Alert {alert.rules_id} is resolved, which is final: a recurrence opens a new alert")
-    return json_response(alert_json(await _named(ask)))
+    return json_response(rules_view(await _named(ask)))
 
 
 async def resolve(ask: Ask) -> web.Response:
     """Answer `POST /api/v1/alerts/{id}/resolve`; again is a success too, and the first note stays."""
     alert = await _named(ask)
     await ask.services.alerts.resolve(alert.seq, actor=ask.who.name, feed=_FEED, note=ask.body_as(Resolution).resolution_note)
-    return json_response(alert_json(await _named(ask)))
-
-
-def alert_json(alert: Alert) -> dict[str, object]:
-    """Return an alert as this feed shows it."""
-    numbers = dict(alert.evidence[-1]) if alert.evidence else dict[str, str | int | float | bool | None]()
-    noted = {} if alert.resolution_note is None else {"resolution_note": alert.resolution_note}
-    return {
-        "id": alert.rules_id,
-        "type": KINDS[alert.kind].rules_type,
-        "status": _SHOWN[alert.status],
-        "rule_id": alert.subject.rule_id,
-        "message": alert.message,
-        "created_at": rfc3339(alert.created_at.replace(microsecond=0)),
-        "metadata": {**{name: value for name, value in numbers.items() if name != "rule_id"}, **noted},
-    }
+    return json_response(rules_view(await _named(ask)))
 
 
 async def _named(ask: Ask) -> Alert:
@@ -152,6 +132,7 @@ ROUTES = (
         scope=Scope.ALERTS_WRITE,
         feed=_FEED,
         answers={200: RuleAlert},
+        errors=(409,),
         summary="Acknowledge an alert about a rule; again is a success too, 409 once it is resolved",
     ),
     Route(

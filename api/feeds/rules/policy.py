@@ -237,6 +237,7 @@ ROUTES = (
         feed=_FEED,
         body=NewRule,
         answers={201: MadeRule},
+        errors=(409,),
         summary="Make a rule; the next call is judged by it",
     ),
     Route(
@@ -256,6 +257,7 @@ ROUTES = (
         feed=_FEED,
         body=ChangedRule,
         answers={200: MadeRule},
+        errors=(409,),
         summary="Put another definition in the place of a rule; the next call is judged by it",
     ),
     Route(
@@ -265,6 +267,7 @@ ROUTES = (
         scope=Scope.CONFIG_WRITE,
         feed=_FEED,
         answers={204: None},
+        errors=(409,),
         summary="Remove a rule; the next call is not judged by it",
     ),
     Route(
@@ -274,6 +277,7 @@ ROUTES = (
         scope=Scope.ALERTS_READ,
         feed=_FEED,
         answers={200: RuleHealthAnswer},
+        errors=(409,),
         summary="How well a rule is kept",
     ),
 )
