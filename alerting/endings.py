@@ -30,6 +30,7 @@ _OUTLIVED = """
 SELECT seq FROM alerts
 WHERE resolved_at IS NOT NULL AND updated_at < ?
   AND seq < (SELECT MAX(seq) FROM alerts)
+  AND seq <> (SELECT alert_seq FROM alert_history ORDER BY seq DESC LIMIT 1)
   AND seq NOT IN (SELECT alert_seq FROM alert_mutes)
 ORDER BY seq LIMIT ?
 """
@@ -119,8 +120,8 @@ def expire(*, at: datetime, expire_after: timedelta) -> Work[list[int]]:
 def prune(*, before: datetime) -> Work[int]:
     """Delete a batch of resolved alerts that nothing has touched since `before`, with their history and detections.
 
-    The newest alert stays whatever its age, so that its number is never given twice. Of an alert that is still open only the
-    detections from before are deleted. Return how many alerts were.
+    The newest alert and the one that changed last stay whatever their age, so that no number is given twice. Of an alert that is
+    still open only the detections from before are deleted. Return how many alerts were.
     """
     moment = to_micros(before)
     yield Sql(_OLD_DETECTIONS, (moment,))
@@ -129,5 +130,6 @@ def prune(*, before: datetime) -> Work[int]:
     if seqs:
         yield Many("DELETE FROM detections WHERE alert_seq = ?", seqs)
         yield Many("DELETE FROM alert_history WHERE alert_seq = ?", seqs)
+        yield Many("DELETE FROM alert_raises WHERE alert_seq = ? AND position < (SELECT MAX(position) FROM alert_raises)", seqs)
         yield Many("DELETE FROM alerts WHERE seq = ?", seqs)
     return len(seqs)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from alerting.alert import AlertAction, RecordedAlert
+from alerting.changes import RAISE
 from alerting.downtime import held_until
 from alerting.finding import AlertKind, Occurrence, Subject
 from alerting.fingerprint import fingerprint
@@ -161,6 +162,8 @@ def record(groups: Sequence[Group], *, org_id: str, expire_after: timedelta) -> 
             yield Sql(HISTORY, (alert.seq, group.first_at, AlertAction.OPENED.value, SYSTEM, None, None))
         yield Many(_DETECTIONS, _detection_rows(group, alert))
         recorded.append(alert)
+    if raised := [(alert.seq,) for alert in recorded if not alert.is_new]:
+        yield Many(RAISE, raised)
     return recorded
 
 

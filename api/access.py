@@ -6,7 +6,7 @@ from api.abuse import EVERYWHERE, Abuse, Proof, Report
 from api.grants import Grant, Grants
 from api.passwords import Passwords, SetupCode, SetupCodeError, SetupError
 from api.scopes import Principal, Scope
-from api.secret import GRANT_PREFIX, SESSION_PREFIX
+from api.secret import GRANT_PREFIX, SESSION_PREFIX, ExpiredTokenError
 from api.sessions import Session, Sessions
 from api.settings import SessionSettings
 from api.throttle import IN_ALL, PER_SOURCE, LoginThrottle, TooManyFailuresError
@@ -84,6 +84,16 @@ class Access:
         if bearer.startswith(SESSION_PREFIX):
             return await self.sessions.find(bearer)
         return await self.tokens.find(bearer)
+
+    async def still(self, bearer: str, scope: Scope) -> bool:
+        """Whether a bearer token is still good for a scope. To ask is no use of a session."""
+        if bearer.startswith(SESSION_PREFIX):
+            return await self.sessions.lasts(bearer)
+        try:
+            found = await self.find(bearer)
+        except ExpiredTokenError:
+            return False
+        return found is not None and found.may(scope)
 
     def _begin(self, throttle: LoginThrottle, source: str, proof: Proof) -> None:
         try:

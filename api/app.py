@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiohttp import web
 from pydantic import BaseModel
 
-from api import audit, budgets, calls, describe, health, login, oauth, overview
+from api import audit, budgets, calls, describe, health, login, oauth, overview, stream
 from api.alertmanager import status as alertmanager
 from api.authorize import authorize
 from api.bodies import MAX_BYTES, parse_body, parse_form, read_raw
@@ -29,6 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *overview.ROUTES,
     *budgets.ROUTES,
     *calls.ROUTES,
+    *stream.ROUTES,
     *audit.ROUTES,
     *oauth.ROUTES,
     *alertmanager.ROUTES,
@@ -40,6 +41,7 @@ def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.A
     quota = Quota(limit=services.settings.requests_per_minute, now=services.now)
     app = web.Application(middlewares=[outer(services.settings.allowed_hosts, quota)], client_max_size=MAX_BYTES)
     app.on_response_prepare.append(dress)
+    app.on_shutdown.append(_end_streams(services))
     served = [route for route in routes if route.feed is None or route.feed in services.settings.feeds]
     app[DESCRIBED] = Described(served, version=services.status().version)
     for route in served:
@@ -48,6 +50,13 @@ def create_app(services: Services, *, routes: Iterable[Route] = ROUTES) -> web.A
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
     return app
+
+
+def _end_streams(services: Services) -> Callable[[web.Application], Awaitable[None]]:
+    async def end(_app: web.Application) -> None:
+        services.streams.close()
+
+    return end
 
 
 def _guarded(route: Route, services: Services, quota: Quota) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -16,6 +16,7 @@ from alerting.suppression import Suppression
 from api.access import Access
 from api.settings import ApiSettings
 from api.status import Status
+from api.streams import Streams
 from api.times import Clock
 from metering.ledger import Ledger
 from storage.audit import AuditTrail
@@ -36,6 +37,7 @@ class Services:
     gateway_policies: GatewayPolicies
     poster: Poster
     ledger: Ledger
+    streams: Streams
     status: Callable[[], Status]
     settings: ApiSettings
     registry: CollectorRegistry

@@ -82,6 +82,8 @@ class Ledger(LedgerReads):
         self._in_flight: Job | None = None
         self._timer: asyncio.Handle | None = None
         self._backoff = _SETTLE_WITHIN_SECONDS
+        self.on_ended: Callable[[Sequence[str]], None] | None = None
+        """Hears the ids of calls whose end is durable, refused ones too; None where nobody listens."""
         self._drains: list[asyncio.Future[None]] = []
 
     @property
@@ -165,6 +167,8 @@ class Ledger(LedgerReads):
                 yield from more()
 
         await self._database.write(work)
+        if self.on_ended is not None:
+            self.on_ended([call.id])
 
     def settle(self, settlement: Settlement) -> None:
         """Write what a call came to, once: a second settlement of a call is counted and ignored. Durable within 50 ms."""
@@ -283,6 +287,8 @@ class Ledger(LedgerReads):
         self._spreads.settled((release.settlement, release.opened.hold_nano) for release in batch.releases)
         if outcomes.settled:
             asyncio.get_running_loop().call_soon(self._on_settled, outcomes.settled)
+            if self.on_ended is not None:
+                self.on_ended([one.settlement.call.id for one in outcomes.settled])
 
     def _answer(self, request: Request, waiter: Waiter, answer: Granted | Denied) -> None:
         """Tell what became of an intent; a granted call is open from now on."""

@@ -546,4 +546,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             created_by TEXT NOT NULL
         )""",
     ),
+    (
+        # When the count of an alert was last raised, in the order of all raises: the history has no row of these.
+        "CREATE TABLE alert_raises (alert_seq BIGINT PRIMARY KEY, position BIGINT NOT NULL)",
+        "CREATE UNIQUE INDEX alert_raises_position ON alert_raises (position)",
+    ),
 )

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from alerting.baselines import Baselines
 from alerting.book import AlertBook
+from alerting.changes import AlertChanges
 from alerting.entries import EntryBook
 from alerting.lockout import Lockouts
 from alerting.notify.deliveries import prune_deliveries
@@ -30,6 +31,7 @@ from api.app import create_app
 from api.listener import ApiServer
 from api.services import Services
 from api.status import Status
+from api.streams import Streams
 from metering.budget_hours import roll_up_budgets
 from metering.budgets import BudgetBook
 from metering.estimates import Estimates
@@ -233,6 +235,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             gateway_policies=notifying.policies,
             poster=notifying.poster,
             ledger=ledger,
+            streams=Streams(AlertChanges(database), ledger),
             status=lambda: state.status(ledger),
             settings=config.api,
             registry=registry,

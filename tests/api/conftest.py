@@ -16,6 +16,7 @@ from argon2.profiles import CHEAPEST
 from prometheus_client import CollectorRegistry, Counter
 
 from alerting.book import AlertBook
+from alerting.changes import AlertChanges
 from alerting.entries import EntryBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
 from alerting.notify.addresses import AddressGuard
@@ -38,6 +39,7 @@ from api.scopes import Scope
 from api.services import Services
 from api.settings import ApiSettings, SessionSettings
 from api.status import Status
+from api.streams import Streams
 from metering.ledger import Ledger
 from storage.audit import AuditTrail
 from storage.sqlite import SqliteDatabase
@@ -264,6 +266,7 @@ def services(
         gateway_policies=gateway_policies,
         poster=poster,
         ledger=ledger,
+        streams=Streams(AlertChanges(database), ledger),
         status=board,
         settings=settings,
         registry=registry,

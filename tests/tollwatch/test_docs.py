@@ -144,7 +144,7 @@ def test_the_lines_of_the_api_page_work(tmp_path: Path) -> None:
     assert list(zip(asked, statuses, strict=True)) == [(line, "200") for line in asked]
     assert '"type":"high_severity_denied_action"' in done.stdout
     plain = {route.path for route in ROUTES if "{" not in route.path}
-    assert {path for path in plain if path not in "\n".join(asked)} == {"/api/auth/logout", "/docs.css"}
+    assert {path for path in plain if path not in "\n".join(asked)} == {"/api/auth/logout", "/api/stream", "/docs.css"}
 
 
 def _run(script: str, gateway: Gateway) -> subprocess.CompletedProcess[str]:
