@@ -16,6 +16,7 @@ from alerting.outgoing import Outgoing
 from alerting.pending import Cleared, Step
 from alerting.settings import AlertingSettings
 from alerting.toggles import AlertToggles
+from alerting.totals import Totals
 from storage.database import Database, Work
 from storage.times import from_micros
 
@@ -34,9 +35,20 @@ class AlertBook:
         self._database = database
         self._org_id = org_id
         self._settings = settings
+        self._totals = Totals(database, now=now)
         self._now = now
         self._merge = settings.dedup == "episode"
         self._outgoing = Outgoing(database, self._steps)
+
+    @property
+    def org_id(self) -> str:
+        """The organisation's UUID."""
+        return self._org_id
+
+    @property
+    def settings(self) -> AlertingSettings:
+        """The `alerting` section of the config."""
+        return self._settings
 
     # --- findings in ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +124,24 @@ class AlertBook:
         """Return how many alerts of these kinds stand so."""
         question = listing.count(Page(kinds=kinds, status=status, limit=1))
         return cast("int", (await self._database.read(question.text, question.params))[0][0])
+
+    async def total(
+        self,
+        *,
+        kinds: Sequence[AlertKind | Selection] | None = None,
+        status: Status | None = None,
+        severity: Severity | None = None,
+    ) -> int:
+        """Return how many alerts such a list has: exact up to 10,000, beyond that as counted up to a minute ago."""
+        return await self._totals.of(Page(kinds=kinds, status=status, severity=severity, limit=1))
+
+    async def position(self, alert_id: str) -> int:
+        """Return where a list goes on after the alert of an `id`, also after one that was deleted meanwhile: the `after` of `list`."""
+        rows = cast("list[tuple[int, str]]", await self._database.read(listing.BEFORE, (alert_id,)))
+        if not rows:
+            return 0
+        seq, found = rows[0]
+        return seq if found == alert_id else seq + 1
 
     async def get(self, key: int | str) -> Alert | None:
         """Return the alert of a `seq` (int) or an `id` (str)."""

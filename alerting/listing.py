@@ -15,6 +15,8 @@ FROM alerts WHERE resolved_at IS NULL GROUP BY severity
 ALL_COUNT = "SELECT COUNT(*) FROM alerts"
 BY_SEQ = f"SELECT {COLUMNS} FROM alerts WHERE seq = ?"  # noqa: S608  # only constants are put together
 BY_ID = f"SELECT {COLUMNS} FROM alerts WHERE id = ?"  # noqa: S608  # the same
+BEFORE = "SELECT seq, id FROM alerts WHERE id <= ? ORDER BY id DESC LIMIT 1"
+"""The alert of an `id`, or the last that was before it."""
 HISTORY_OF = "SELECT at, event, actor, feed, note FROM alert_history WHERE alert_seq = ? ORDER BY seq"
 
 
@@ -57,10 +59,13 @@ def select(page: Page) -> Sql:
     return Sql(text, (*params, page.limit, page.skip))
 
 
-def count(page: Page) -> Sql:
-    """Return the statement that answers with the number of alerts on all pages of this kind."""
+def count(page: Page, *, most: int | None = None) -> Sql:
+    """Return the statement that answers with the number of alerts on all pages of this kind; it stops counting at `most`."""
     params: list[Value] = []
-    return Sql(f"SELECT COUNT(*) FROM alerts WHERE {_where(page, params)}", tuple(params))  # noqa: S608  # the same
+    where = _where(page, params)
+    if most is None:
+        return Sql(f"SELECT COUNT(*) FROM alerts WHERE {where}", tuple(params))  # noqa: S608  # the same
+    return Sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM alerts WHERE {where} LIMIT ?) AS counted", (*params, most))  # noqa: S608  # the same
 
 
 def _where(page: Page, params: list[Value]) -> str:

@@ -26,8 +26,8 @@ def org_uuid(org_id: str, name: str | None) -> str | None:
         return str(uuid5(UUID(org_id), name))
 
 
-def org_view(alert: Alert, *, opted_in: bool = True) -> Json | None:
-    """Return the alert object of the org feed; None for an alert that is not in that feed."""
+def org_view(alert: Alert, *, opted_in: bool, more: Mapping[str, object] | None = None) -> Json | None:
+    """Return the alert object of the org feed, with `more` in its metadata; None for an alert that is not in that feed."""
     kind = org_type(alert.kind, opted_in=opted_in)
     if kind is None:
         return None
@@ -41,7 +41,7 @@ def org_view(alert: Alert, *, opted_in: bool = True) -> Json | None:
         "message": alert.message,
         "user_id": org_uuid(alert.org_id, alert.subject.user),
         "policy_id": org_uuid(alert.org_id, alert.subject.rule_id),
-        "metadata": _metadata(alert),
+        "metadata": {**_metadata(alert), **(more or {})},
         "created_at": org_moment(alert.created_at),
         "resolved_at": None if alert.resolved_at is None else org_moment(alert.resolved_at),
     }

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
 from alerting.entries import EntryBook
+from alerting.notify.desk import WebhookDesk
 from alerting.notify.http import Poster
 from alerting.notify.policies import GatewayPolicies
 from alerting.rule_watch import RuleWatch
@@ -36,6 +37,7 @@ class Services:
     entries: EntryBook
     gateway_policies: GatewayPolicies
     poster: Poster
+    webhooks: WebhookDesk
     ledger: Ledger
     streams: Streams
     status: Callable[[], Status]

@@ -234,6 +234,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             entries=entries,
             gateway_policies=notifying.policies,
             poster=notifying.poster,
+            webhooks=notifying.desk,
             ledger=ledger,
             streams=Streams(AlertChanges(database), ledger),
             status=lambda: state.status(ledger),

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from alerting.notify.deliveries import Deliveries
+from alerting.notify.desk import WebhookDesk
 from alerting.notify.holding import Holding
 from alerting.notify.http import Poster
 from alerting.notify.outbox import Outbox
@@ -24,9 +25,7 @@ from tollwatch.store import now
 class Notifying:
     """The webhooks, and the sender of all channels."""
 
-    webhooks: Webhooks
-    channel: WebhookChannel
-    deliveries: Deliveries
+    desk: WebhookDesk
     policies: GatewayPolicies
     poster: Poster
     sender: Sender
@@ -47,11 +46,7 @@ async def build_notifying(
     policies = GatewayPolicies(database, seal=seal, now=now)
     await policies.load()
     outbox.add(PolicyChannel(policies, poster, org_id=org_id, now=now))
-    return Notifying(
-        webhooks=webhooks,
-        channel=channel,
-        deliveries=Deliveries(database, channel=CHANNEL, now=now),
-        policies=policies,
-        poster=poster,
-        sender=Sender(database, outbox, now=now, holding=Holding(database, suppression)),
-    )
+    sender = Sender(database, outbox, now=now, holding=Holding(database, suppression))
+    deliveries = Deliveries(database, channel=CHANNEL, now=now)
+    desk = WebhookDesk(book=webhooks, channel=channel, deliveries=deliveries, wake=sender.wake)
+    return Notifying(desk=desk, policies=policies, poster=poster, sender=sender)

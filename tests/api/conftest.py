@@ -20,11 +20,17 @@ from alerting.changes import AlertChanges
 from alerting.entries import EntryBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
 from alerting.notify.addresses import AddressGuard
+from alerting.notify.deliveries import Deliveries
+from alerting.notify.desk import WebhookDesk
 from alerting.notify.http import Poster
 from alerting.notify.outbox import Outbox
 from alerting.notify.policies import GatewayPolicies
 from alerting.notify.policy_channel import PolicyChannel
 from alerting.notify.sealing import Seal
+from alerting.notify.sender import Sender
+from alerting.notify.settings import WebhookSettings
+from alerting.notify.webhook_channel import WebhookChannel
+from alerting.notify.webhooks import CHANNEL, Webhooks
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.rule_watch import RuleWatch
@@ -46,6 +52,7 @@ from storage.sqlite import SqliteDatabase
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 CODE = "setup-1234-code"
+ORG = "a1b2c3d4-0000-0000-0000-000000000000"
 PASSWORD = "correct horse battery"
 
 
@@ -171,7 +178,7 @@ def alerting_settings() -> AlertingSettings:
 
 @pytest.fixture
 def book(database: SqliteDatabase, clock: MovableClock, alerting_settings: AlertingSettings, outbox: Outbox) -> AlertBook:
-    return AlertBook(database, org_id="org", settings=alerting_settings, now=clock, outbox=outbox)
+    return AlertBook(database, org_id=ORG, settings=alerting_settings, now=clock, outbox=outbox)
 
 
 @pytest.fixture
@@ -235,6 +242,25 @@ async def rule_watch(database: SqliteDatabase, book: AlertBook, rules: RuleBook,
 
 
 @pytest.fixture
+def file_webhooks() -> tuple[WebhookSettings, ...]:
+    """The webhooks of the config file."""
+    return ()
+
+
+@pytest.fixture
+def webhooks(
+    *, database: SqliteDatabase, outbox: Outbox, poster: Poster, clock: MovableClock, file_webhooks: tuple[WebhookSettings, ...]
+) -> WebhookDesk:
+    """Webhooks that may go to this machine; nothing is sent unless a test runs a sender."""
+    guard = AddressGuard([ip_network("127.0.0.0/8")])
+    kept = Webhooks(database, file=file_webhooks, guard=guard, seal=Seal(b"k" * 32), org_id=ORG, now=clock)
+    channel = WebhookChannel(kept, poster, org_id=ORG, opted_in=False, now=clock)
+    outbox.add(channel)
+    deliveries = Deliveries(database, channel=CHANNEL, now=clock)
+    return WebhookDesk(book=kept, channel=channel, deliveries=deliveries, wake=Sender(database, outbox, now=clock).wake)
+
+
+@pytest.fixture
 def services(
     *,
     access: Access,
@@ -249,6 +275,7 @@ def services(
     board: StatusBoard,
     settings: ApiSettings,
     clock: MovableClock,
+    webhooks: WebhookDesk,
 ) -> Services:
     registry = CollectorRegistry()
     Counter("tollwatch_calls", "calls", registry=registry).inc(3)
@@ -265,6 +292,7 @@ def services(
         entries=EntryBook(database, book, suppression=suppression, line="test", now=clock),
         gateway_policies=gateway_policies,
         poster=poster,
+        webhooks=webhooks,
         ledger=ledger,
         streams=Streams(AlertChanges(database), ledger),
         status=board,
