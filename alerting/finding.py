@@ -13,6 +13,12 @@ class AlertKind(StrEnum):
     PROMPT_SIZE = "prompt_size"
     BUDGET_WARNING = "budget_warning"
     BUDGET_EXCEEDED = "budget_exceeded"
+    USAGE_COST = "usage_cost"
+    USAGE_ERROR_RATE = "usage_error_rate"
+    USAGE_SPIKE = "usage_spike"
+    USAGE_QUOTA = "usage_quota"
+    USAGE_LATENCY = "usage_latency"
+    USAGE_UNUSUAL = "usage_unusual"
     RATE_LIMIT_HIT = "rate_limit_hit"
     POLICY_VIOLATION = "policy_violation"
     ONCHAIN_DENIED = "onchain_denied"
@@ -69,6 +75,7 @@ class Subject:
     key_id: str | None = None
     rule_id: str | None = None
     budget_id: str | None = None
+    usage_alert_id: str | None = None
     instance: str | None = None
 
 

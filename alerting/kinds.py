@@ -37,6 +37,9 @@ class Kind:
     """Where a blocked call weighs more."""
     org_opt_in: bool = False
     """Its `org_type` counts only where `alerting.org_budget_warnings` is on."""
+    high_org_type: str | None = None
+    """What it is called instead where its severity is high or more."""
+    high_local_type: str | None = None
 
     def severity_of(self, *, blocked: bool) -> Severity:
         """Return the severity of a finding of this kind; medium where the rule has its own to say."""
@@ -79,6 +82,60 @@ _ROWS = (
         org_type="budget_exceeded",
         local_type="budget_exceeded",
         entries_label="budget_exceeded",
+    ),
+    Kind(
+        kind=AlertKind.USAGE_COST,
+        severity=Severity.HIGH,
+        ends=Ends.PERIOD,
+        org_type="budget_exceeded",
+        local_type="budget_exceeded",
+        account_type="cost_threshold",
+        entries_label="usage_cost",
+    ),
+    Kind(
+        kind=AlertKind.USAGE_ERROR_RATE,
+        severity=Severity.MEDIUM,
+        ends=Ends.PERIOD,
+        org_type=None,
+        account_type="error_rate",
+        entries_label="usage_error_rate",
+    ),
+    Kind(
+        kind=AlertKind.USAGE_SPIKE,
+        severity=Severity.HIGH,
+        ends=Ends.PERIOD,
+        org_type="anomaly_detected",
+        local_type="anomalous_volume",
+        account_type="usage_spike",
+        entries_label="usage_spike",
+    ),
+    Kind(
+        kind=AlertKind.USAGE_QUOTA,
+        severity=Severity.MEDIUM,
+        ends=Ends.PERIOD,
+        org_type=None,
+        local_type="budget_warning",
+        account_type="quota_limit",
+        entries_label="usage_quota",
+        high_org_type="budget_exceeded",
+        high_local_type="budget_exceeded",
+    ),
+    Kind(
+        kind=AlertKind.USAGE_LATENCY,
+        severity=Severity.MEDIUM,
+        ends=Ends.PERIOD,
+        org_type=None,
+        account_type="model_latency",
+        entries_label="usage_latency",
+    ),
+    Kind(
+        kind=AlertKind.USAGE_UNUSUAL,
+        severity=Severity.HIGH,
+        ends=Ends.PERIOD,
+        org_type="anomaly_detected",
+        local_type="anomalous_volume",
+        account_type="unusual_activity",
+        entries_label="usage_unusual",
     ),
     Kind(
         kind=AlertKind.RATE_LIMIT_HIT,
@@ -206,6 +263,7 @@ RULES_TYPES: Mapping[str, AlertKind] = MappingProxyType({row.rules_type: row.kin
 """The kind of each type of the rules feed."""
 
 DENIED_SEVERITIES = (Severity.HIGH, Severity.CRITICAL)
+_LOWER_SEVERITIES = (Severity.LOW, Severity.MEDIUM)
 _LOCALLY_CRITICAL = frozenset({AlertKind.PROMPT_DRIFT, AlertKind.BUDGET_EXCEEDED, AlertKind.ONCHAIN_DENIED})
 
 
@@ -213,7 +271,8 @@ def local_type(kind: AlertKind, *, severity: Severity, taken: Taken) -> str | No
     """Return what the local feed calls an alert; None: it is not in that feed."""
     if kind is AlertKind.POLICY_VIOLATION and not (taken is Taken.BLOCKED and severity in DENIED_SEVERITIES):
         return None
-    return KINDS[kind].local_type
+    row = KINDS[kind]
+    return row.high_local_type if row.high_local_type and severity in DENIED_SEVERITIES else row.local_type
 
 
 def local_severity(kind: AlertKind, *, severity: Severity, taken: Taken) -> str:
@@ -231,23 +290,36 @@ class Selection:
     severities: tuple[Severity, ...] = ()
 
 
-def org_type(kind: AlertKind, *, opted_in: bool) -> str | None:
-    """Return what the org feed calls a kind; None: it is not in that feed."""
+def org_type(kind: AlertKind, *, severity: Severity, opted_in: bool) -> str | None:
+    """Return what the org feed calls an alert; None: it is not in that feed."""
     row = KINDS[kind]
+    if row.high_org_type and severity in DENIED_SEVERITIES:
+        return row.high_org_type
     return None if row.org_opt_in and not opted_in else row.org_type
 
 
 def org_selections(*, opted_in: bool) -> tuple[Selection, ...]:
     """Return which alerts the org feed shows."""
-    return tuple(Selection(kind=row.kind) for row in _ROWS if org_type(row.kind, opted_in=opted_in) is not None)
+    return tuple(_org(row) for row in _ROWS if row.high_org_type or org_type(row.kind, severity=Severity.LOW, opted_in=opted_in))
+
+
+def _org(row: Kind) -> Selection:
+    only_high = row.org_type is None and row.high_org_type is not None
+    return Selection(kind=row.kind, severities=DENIED_SEVERITIES if only_high else ())
 
 
 def local_selections(name: LocalType | None = None) -> tuple[Selection, ...]:
     """Return which alerts the local feed shows, all or those of one of its types; none for a type that no kind raises."""
-    return tuple(
-        Selection(kind=row.kind, actions=(Taken.BLOCKED,), severities=DENIED_SEVERITIES)
-        if row.kind is AlertKind.POLICY_VIOLATION
-        else Selection(kind=row.kind)
-        for row in _ROWS
-        if row.local_type is not None and name in (None, row.local_type)
+    return tuple(selection for row in _ROWS for shown, selection in _local(row) if shown is not None and name in (None, shown))
+
+
+def _local(row: Kind) -> tuple[tuple[str | None, Selection], ...]:
+    """Return under which types the local feed shows the alerts of a kind."""
+    if row.kind is AlertKind.POLICY_VIOLATION:
+        return ((row.local_type, Selection(kind=row.kind, actions=(Taken.BLOCKED,), severities=DENIED_SEVERITIES)),)
+    if row.high_local_type is None:
+        return ((row.local_type, Selection(kind=row.kind)),)
+    return (
+        (row.local_type, Selection(kind=row.kind, severities=_LOWER_SEVERITIES)),
+        (row.high_local_type, Selection(kind=row.kind, severities=DENIED_SEVERITIES)),
     )

@@ -28,7 +28,7 @@ def org_uuid(org_id: str, name: str | None) -> str | None:
 
 def org_view(alert: Alert, *, opted_in: bool, more: Mapping[str, object] | None = None) -> Json | None:
     """Return the alert object of the org feed, with `more` in its metadata; None for an alert that is not in that feed."""
-    kind = org_type(alert.kind, opted_in=opted_in)
+    kind = org_type(alert.kind, severity=alert.severity, opted_in=opted_in)
     if kind is None:
         return None
     return {

@@ -14,6 +14,7 @@ from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
+from alerting.usage_alerts import UsageAlerts
 from api.access import Access
 from api.settings import ApiSettings
 from api.status import Status
@@ -38,6 +39,7 @@ class Services:
     gateway_policies: GatewayPolicies
     poster: Poster
     webhooks: WebhookDesk
+    usage_alerts: UsageAlerts
     ledger: Ledger
     streams: Streams
     status: Callable[[], Status]

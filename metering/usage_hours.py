@@ -1,12 +1,13 @@
 """Calls by the hour, as usage alerts look at them: what is rolled up, and the rows of the hours that are not yet."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import cast
 
 from metering.rollups import HOUR_MICROS, READ_ROLLED, ROW_ANSWER_SUMS, ROW_SUMS
-from storage.database import Database
+from storage.database import Database, Row
 from storage.ids import first_id
 from storage.times import from_micros, to_micros
 
@@ -52,7 +53,7 @@ _ENDPOINTS = (
     f"UNION SELECT {_MOMENT} AS moment, host, endpoint FROM calls WHERE id >= ? AND started_at >= ? AND {_SENT}"
     ") AS seen GROUP BY moment"
 )
-_FIRST_HOUR = f"SELECT MIN(hour) FROM spend_hours WHERE calls > 0 AND {_OTHERS}"  # noqa: S608
+_FIRST_HOUR = f"SELECT hour FROM spend_hours WHERE calls > 0 AND {_OTHERS} ORDER BY hour LIMIT 1"  # noqa: S608
 _FIRST_CALL = f"SELECT {_MOMENT} FROM calls WHERE {_SENT} ORDER BY id LIMIT 1"  # noqa: S608
 _OLDEST_OPEN = "SELECT MIN(started_at) FROM calls WHERE state = 'intent'"
 
@@ -60,6 +61,10 @@ _OLDEST_OPEN = "SELECT MIN(started_at) FROM calls WHERE state = 'intent'"
 async def sums_by_hour(database: Database, *, since: datetime) -> Mapping[datetime, HourSums]:
     """Return what was sent in each hour (UTC) from `since`, the beginning of one, on; hours without calls are left out."""
     rows = await database.read(_BY_HOUR, await _bounds(database, since))
+    return await asyncio.to_thread(_sums_of, rows)  # of months they are thousands
+
+
+def _sums_of(rows: Sequence[Row]) -> Mapping[datetime, HourSums]:
     return {from_micros(cast("int", row[0])): HourSums(*map(int, cast("tuple[int, ...]", row[1:]))) for row in rows}
 
 
@@ -71,10 +76,8 @@ async def endpoints_by_hour(database: Database, *, since: datetime) -> Mapping[d
 
 async def first_hour(database: Database) -> datetime | None:
     """Return the hour of the first call that the ledger knows of; None when it knows of none."""
-    ((rolled,),) = await database.read(_FIRST_HOUR)
-    row = await database.read(_FIRST_CALL)
-    known = [cast("int", value) for value in (rolled, row[0][0] if row else None) if value is not None]
-    return from_micros(min(known)) if known else None
+    rows = [*await database.read(_FIRST_HOUR), *await database.read(_FIRST_CALL)]
+    return from_micros(min(cast("int", row[0]) for row in rows)) if rows else None
 
 
 async def oldest_open(database: Database) -> datetime | None:

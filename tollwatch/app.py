@@ -77,6 +77,7 @@ from tollwatch.selftest import in_force_commands
 from tollwatch.silence_commands import silence_commands
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
+from tollwatch.usage import build_usage
 
 _log = structlog.get_logger(__name__)
 
@@ -190,6 +191,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         register = ClientRegister(database, now=now)
         await register.load()
         baselines = Baselines(database, now=now)
+        usage_alerts, usage_watch = await build_usage(config, database=database, book=book, budgets=budgets)
+        judge.on_ended = usage_watch.settled
         rule_counts = RuleCounts(database)
         stack.push_async_callback(rule_counts.drain)
         parts = Parts(
@@ -235,6 +238,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             gateway_policies=notifying.policies,
             poster=notifying.poster,
             webhooks=notifying.desk,
+            usage_alerts=usage_alerts,
             ledger=ledger,
             streams=Streams(AlertChanges(database), ledger),
             status=lambda: state.status(ledger),
@@ -272,9 +276,11 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         state.canary_held = True
 
         # What runs beside.
-        def follow(new: Config) -> None:
+        async def follow(new: Config) -> None:
             proxy.follow(new.users)
             silences.follow(new.alerting.silences)
+            usage_watch.follow(BudgetBook(new.budgets).all)
+            await usage_alerts.follow(new.usage_alerts)
 
         async def prune_more() -> None:
             before = now() - timedelta(days=(await book.toggles()).retention_days)
@@ -304,6 +310,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.run("sender", notifying.sender.run)
         supervisor.every("prune_deliveries", _DAY, lambda: prune_deliveries(database, now=now()))
         supervisor.run("learning", learner.run)
+        supervisor.run("usage_alerts", usage_watch.run)
         supervisor.run("rules", lambda: rule_watch.run(judge.swapped))
         supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))
         supervisor.every("roll_up_budgets", _ROLL_UP, lambda: roll_up_budgets(database))

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 from alerting.notify.settings import NotifySettings
 from alerting.rule_settings import RuleSettings
 from alerting.settings import AlertingSettings, DetectorSettings, RuleHealthSettings
+from alerting.usage_settings import UsageAlertSettings
 from api.settings import ApiSettings
 from metering.settings import BudgetSettings, MeteringSettings, PricingSettings, Section, ServiceSettings, UserSettings
 from proxy.settings import IdentitySource, ProxySettings
@@ -66,6 +67,7 @@ class Config(Section):
     detectors: DetectorSettings = DetectorSettings()
     rule_health: RuleHealthSettings = RuleHealthSettings()
     alerting: AlertingSettings = AlertingSettings()
+    usage_alerts: tuple[UsageAlertSettings, ...] = ()
     notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
@@ -80,7 +82,7 @@ class Config(Section):
                     raise ValueError(f"{name}: {error}") from error
         return section
 
-    @field_validator("users", "services", "budgets", "rules")
+    @field_validator("users", "services", "budgets", "rules", "usage_alerts")
     @classmethod
     def _named_once[T: tuple[Any, ...]](cls, items: T) -> T:
         seen: set[str] = set()

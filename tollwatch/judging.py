@@ -124,6 +124,8 @@ class Judge:
         """Set whenever the rules change: who looks at those in force clears it."""
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call that a hard budget has nothing left for: the proxy's."""
+        self.on_ended: Callable[[Sequence[Settled]], None] | None = None
+        """Hears of each batch of durable settlements as well: what watches usage."""
 
     @property
     def gate(self) -> Gate:
@@ -187,6 +189,8 @@ class Judge:
     def on_settled(self, settled: Sequence[Settled]) -> None:
         """Hear from the ledger what is durable."""
         self.gate.on_settled(settled)
+        if self.on_ended is not None:
+            self.on_ended(settled)
 
     def on_health(self, failure: StoreError | None) -> None:
         """Hear from the ledger that the store fails, or is well again: said once in the log, and raised as an alert."""

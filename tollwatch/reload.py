@@ -1,7 +1,7 @@
 """Reading the config again: all that can change is swapped at once, or nothing is."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from tollwatch.reload_audit import changes
 
 _log = structlog.get_logger(__name__)
 
-SWAPPED = ("mode", "rules", "detectors", "budgets", "users", "alerting.silences")
+SWAPPED = ("mode", "rules", "detectors", "budgets", "users", "alerting.silences", "usage_alerts")
 """The sections, or keys in one, that a running gateway takes over."""
 
 
@@ -50,7 +50,7 @@ class Reloader:
         reread: Callable[[], Config],
         state: Shown,
         now: Callable[[], datetime],
-        follow: Callable[[Config], None] = lambda _config: None,
+        follow: Callable[[Config], Awaitable[None]],
     ) -> None:
         self._config = config
         self._parts = parts
@@ -78,7 +78,7 @@ class Reloader:
         self._parts.ledger.follow(BudgetBook(config.budgets).all)
         self._parts.rules.follow(config.rules)
         self._judge.swap(gate)
-        self._follow(config)
+        await self._follow(config)
         before, self._config = self._config, config
         self._state.mode = config.mode
         _log.info("config_reloaded", sections=changed)

@@ -8,7 +8,7 @@ from tollwatch.config import Config
 
 
 def changes(before: Config, after: Config, keys: Sequence[str]) -> str:
-    """Return, as JSON, the keys that changed, the mode's two values, and which rules, budgets and users came, went or changed."""
+    """Return, as JSON, the keys that changed, the mode's two values, and which rules, budgets and their like came, went or changed."""
     told: dict[str, object] = {"changed": list(keys)}
     if before.mode != after.mode:
         told["mode"] = [before.mode, after.mode]
@@ -16,6 +16,7 @@ def changes(before: Config, after: Config, keys: Sequence[str]) -> str:
         "rules": (_by(before.rules, "id"), _by(after.rules, "id")),
         "budgets": (_by(before.budgets, "name"), _by(after.budgets, "name")),
         "users": (_by(before.users, "name"), _by(after.users, "name")),
+        "usage_alerts": (_by(before.usage_alerts, "name"), _by(after.usage_alerts, "name")),
     }.items():
         if differences := _differences(old, new):
             told[section] = differences

@@ -6,7 +6,7 @@ import pytest
 
 from alerting.finding import AlertKind, Severity, Taken
 from alerting.fingerprint import fingerprint
-from alerting.kinds import KINDS, LOCAL_TYPES, Ends, local_selections, local_severity, local_type
+from alerting.kinds import KINDS, LOCAL_TYPES, Ends, local_selections, local_severity, local_type, org_type
 
 TABLE = [
     # kind, severity, blocked, org, local, entries
@@ -48,6 +48,28 @@ def test_what_is_wrong_with_a_rule_is_in_the_rules_feed_alone_and_ends_with_its_
     assert (kind.org_type, kind.entries_label, kind.local_type, kind.account_type) == (None, None, None, None)
 
 
+USAGE_TABLE = [
+    # kind, severity, org, local, account
+    ("usage_cost", "high", "budget_exceeded", "budget_exceeded", "cost_threshold"),
+    ("usage_error_rate", "medium", None, None, "error_rate"),
+    ("usage_spike", "high", "anomaly_detected", "anomalous_volume", "usage_spike"),
+    ("usage_quota", "medium", None, "budget_warning", "quota_limit"),
+    ("usage_quota", "high", "budget_exceeded", "budget_exceeded", "quota_limit"),
+    ("usage_latency", "medium", None, None, "model_latency"),
+    ("usage_unusual", "high", "anomaly_detected", "anomalous_volume", "unusual_activity"),
+]
+
+
+@pytest.mark.parametrize(("name", "severity", "org", "local", "account"), USAGE_TABLE)
+def test_what_a_usage_alert_raises_is_called_as_published(name: Any, severity: Any, org: Any, local: Any, account: Any) -> None:
+    kind = KINDS[AlertKind(name)]
+
+    assert org_type(kind.kind, severity=Severity(severity), opted_in=False) == org
+    assert local_type(kind.kind, severity=Severity(severity), taken=Taken.ALERTED) == local
+    assert (kind.account_type, kind.entries_label, kind.rules_type) == (account, name, None)
+    assert [one for one in local_selections(local) if one.kind is kind.kind and severity in (one.severities or [severity])] or not local
+
+
 def test_every_kind_is_registered() -> None:
     assert set(KINDS) == set(AlertKind)
     assert KINDS[AlertKind.POLICY_VIOLATION].severity_of(blocked=True) is Severity.MEDIUM
@@ -80,7 +102,7 @@ def test_the_local_feed_knows_two_severities(kind: Any, severity: Any, taken: An
 def test_the_local_feed_shows_all_its_types_or_one() -> None:
     assert len(LOCAL_TYPES) == len(set(LOCAL_TYPES)) == 10
     assert [one.kind for one in local_selections("prompt_size")] == [AlertKind.PROMPT_SIZE]
-    assert len(local_selections()) == 7
+    assert len(local_selections()) == 12
 
 
 def test_a_fingerprint_is_the_same_for_the_same_values_and_no_others() -> None:

@@ -38,6 +38,7 @@ from alerting.rulebook import RuleBook
 from alerting.settings import AlertingSettings, RuleHealthSettings
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
+from alerting.usage_alerts import UsageAlerts
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -293,6 +294,7 @@ def services(
         gateway_policies=gateway_policies,
         poster=poster,
         webhooks=webhooks,
+        usage_alerts=UsageAlerts(database, where="its `usage_alerts` section", now=clock),
         ledger=ledger,
         streams=Streams(AlertChanges(database), ledger),
         status=board,
