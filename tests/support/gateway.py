@@ -59,12 +59,13 @@ def listens(address: str) -> bool:
 
 def poll(condition: Any, *, seconds: float = 60, what: str = "the condition") -> Any:
     """Return the first true answer of `condition`; raise TimeoutError when none comes in time."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.005
     while not (answer := condition()):
         if time.monotonic() > deadline:
             msg = f"{what} did not come true in {seconds} s"
             raise TimeoutError(msg)
-        threading.Event().wait(0.01)
+        threading.Event().wait(pause)
+        pause = min(pause * 1.5, 0.05)  # what takes long is usually a start, which asking slows down
     return answer
 
 
@@ -136,7 +137,7 @@ class Gateway:
             msg = f"the gateway ended with {self.process and self.process.returncode}:\n{self.log()[-4000:]}"
             raise RuntimeError(msg)
         try:
-            return self.get("/readyz", token=None)[0] == 200
+            return listens(self.api) and self.get("/readyz", token=None)[0] == 200
         except OSError:
             return False
 
