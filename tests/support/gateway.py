@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import yaml
 
+from tests.support.nursery import Process, nursery
 from tests.support.provider import Provider
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,10 @@ def poll(condition: Any, *, seconds: float = 60, what: str = "the condition") ->
 
 
 class Gateway:
-    """A context manager; `start`, `kill` and `stop` may be called again and again over the same data folder."""
+    """A context manager; `start`, `kill` and `stop` may be called again and again over the same data folder.
+
+    A fresh one is started as its users start it; others are forked from a process that has imported all of it.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Gateway:
         config: Mapping[str, Any] | None = None,
         runner: Sequence[str] = MODULE,
         env: Mapping[str, str] | None = None,
+        fresh: bool = False,
     ) -> None:
         forward, base, api = free_ports(3)
         self.forward, self.base, self.api = f"127.0.0.1:{forward}", f"127.0.0.1:{base}", f"127.0.0.1:{api}"
@@ -87,6 +92,7 @@ class Gateway:
         self.config_file = folder / "config.yaml"
         self.log_file = folder / "gateway.log"
         self._runner = runner
+        self._fresh = fresh or sys.platform != "linux"
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", **(env or {})}
         settings: dict[str, Any] = {
             "version": 1,
@@ -99,7 +105,7 @@ class Gateway:
         self.config = merged(settings, config or {})
         folder.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(yaml.safe_dump(self.config))
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self._token: str | None = None
 
     def __enter__(self) -> Self:
@@ -125,9 +131,13 @@ class Gateway:
 
     def start(self, *, ready: bool = True, seconds: float = 60) -> Self:
         """Start the process; wait until it says that it is ready."""
-        with self.log_file.open("ab") as log:
-            arguments = [sys.executable, *self._runner, "run", "--config", str(self.config_file)]
-            self.process = subprocess.Popen(arguments, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        arguments = ["run", "--config", str(self.config_file)]
+        if self._fresh:
+            line = [sys.executable, *self._runner, *arguments]
+            with self.log_file.open("ab") as log:
+                self.process = subprocess.Popen(line, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        else:
+            self.process = nursery().start(self._runner[-1], arguments, env=self.env, output=self.log_file)
         if ready:
             poll(self._ready, seconds=seconds, what="/readyz")
         return self

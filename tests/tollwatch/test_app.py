@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run a gateway in this process, do something beside it once it is ready, and end it by SIGTERM."""
 
     def run(beside: Callable[[Gateway], object] | None = None, **config: Any) -> tuple[int, str, str, Any]:
-        gateway = Gateway(tmp_path, config=config)
+        gateway = Gateway(tmp_path, config=config, fresh=True)
         monkeypatch.setenv("TOLLWATCH_CONFIG", str(gateway.config_file))
         outcome: list[Any] = []
 

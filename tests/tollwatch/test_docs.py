@@ -107,7 +107,7 @@ def test_the_tour_has_less_than_ten_commands() -> None:
 def test_the_tour_gets_to_a_blocked_call_and_its_alert(tmp_path: Path) -> None:
     tour = text("README.md").partition(TOUR)[2].partition("\n## ")[0]
     lines = [line for line in shell_lines(tour) if not line.startswith(("git ", "cd ", "cp ", "make "))]
-    gateway = Gateway(tmp_path)
+    gateway = Gateway(tmp_path, fresh=True)
     gateway.config_file.write_text(text("config.example.yaml"))
     gateway.env |= {
         "TOLLWATCH_CONFIG": str(gateway.config_file),
