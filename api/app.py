@@ -66,6 +66,8 @@ def _guarded(route: Route, services: Services, quota: Quota) -> Callable[[web.Re
         principal = await authorize(request, services.access, route)
         quota.check(request, principal)
         _check_path(request)
+        if route.proof is not None:
+            await route.proof(request, services)
         query = read_query(request.query, route.query) if route.query else None
         body = await _body(request, route)
         return await route.handler(Ask(request=request, services=services, principal=principal, query=query, body=body))

@@ -51,6 +51,8 @@ def _typed[T](value: object, model: type[T]) -> T:
     return value
 
 
+type Proof = Callable[[web.Request, Services], Awaitable[None]]
+"""Passes a request that proves itself by its body, or raises ApiError."""
 type Handler = Callable[[Ask], Awaitable[web.StreamResponse]]
 
 
@@ -80,6 +82,8 @@ class Route:
     """Refusals of its own, beside those that come of what it asks for (such as 409)."""
     text_answers: tuple[str, ...] = ()
     """Media types beside JSON that a 200 may have."""
+    proof: Proof | None = None
+    """How a request of a route without a scope proves itself, before anything of it is parsed."""
     public_on_loopback: bool = False
     """It drops the scope for a client on this machine."""
 

@@ -10,6 +10,7 @@ from alerting.entries import EntryBook
 from alerting.notify.desk import WebhookDesk
 from alerting.notify.http import Poster
 from alerting.notify.policies import GatewayPolicies
+from alerting.rule_hooks import RuleHooks
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
@@ -36,6 +37,7 @@ class Services:
     rules: RuleBook
     rule_watch: RuleWatch
     entries: EntryBook
+    rule_hooks: RuleHooks
     gateway_policies: GatewayPolicies
     poster: Poster
     webhooks: WebhookDesk

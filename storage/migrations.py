@@ -551,4 +551,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE alert_raises (alert_seq BIGINT PRIMARY KEY, position BIGINT NOT NULL)",
         "CREATE UNIQUE INDEX alert_raises_position ON alert_raises (position)",
     ),
+    (
+        # The messages of integrations that were taken lately, so that each counts once; the alert that it was about, if any.
+        """CREATE TABLE hook_messages (
+            hook TEXT NOT NULL,
+            message_id TEXT NOT NULL,
+            received_at BIGINT NOT NULL,
+            alert_seq BIGINT,
+            PRIMARY KEY (hook, message_id)
+        )""",
+        "CREATE INDEX hook_messages_age ON hook_messages (received_at)",
+    ),
 )

@@ -22,6 +22,7 @@ from alerting.lockout import Lockouts
 from alerting.notify.deliveries import prune_deliveries
 from alerting.notify.outbox import Outbox
 from alerting.rule_counts import RuleCounts
+from alerting.rule_hooks import RuleHooks
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
@@ -235,6 +236,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             rules=rules,
             rule_watch=rule_watch,
             entries=entries,
+            rule_hooks=RuleHooks(database, book, now=now),
             gateway_policies=notifying.policies,
             poster=notifying.poster,
             webhooks=notifying.desk,

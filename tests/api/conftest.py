@@ -32,6 +32,7 @@ from alerting.notify.settings import WebhookSettings
 from alerting.notify.webhook_channel import WebhookChannel
 from alerting.notify.webhooks import CHANNEL, Webhooks
 from alerting.rule_counts import RuleCounts
+from alerting.rule_hooks import RuleHooks
 from alerting.rule_settings import RuleSettings
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
@@ -291,6 +292,7 @@ def services(
         rule_watch=rule_watch,
         suppression=suppression,
         entries=EntryBook(database, book, suppression=suppression, line="test", now=clock),
+        rule_hooks=RuleHooks(database, book, now=clock),
         gateway_policies=gateway_policies,
         poster=poster,
         webhooks=webhooks,

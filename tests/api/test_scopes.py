@@ -29,9 +29,6 @@ PUBLIC = {
 }
 """The only routes that ask for no token, and why each may."""
 
-SIGNED = "/api/v1/gateway/hooks/"
-"""Routes below prove each request by a signature of its body."""
-
 NOBODY = frozenset[Scope]()
 
 
@@ -174,7 +171,7 @@ async def test_with_their_own_handlers_a_session_opens_every_route_and_none_fail
 
 
 def test_a_route_asks_for_a_scope_or_is_known_to_be_public() -> None:
-    public = {name_of(route) for route in ROUTES if route.scope is None and not route.path.startswith(SIGNED)}
+    public = {name_of(route) for route in ROUTES if route.scope is None and route.proof is None}
 
     assert public <= PUBLIC.keys()
 

@@ -19,7 +19,7 @@ async def _reached(_ask: Ask) -> web.Response:
 
 def doors(routes: Iterable[Route] = ROUTES) -> list[Route]:
     """Return the routes with their guards alone: what they would do, and what they ask of parameters and bodies, is left out."""
-    return [replace(route, handler=_reached, query=None, body=None, media="application/json") for route in routes]
+    return [replace(route, handler=_reached, query=None, body=None, proof=None, media="application/json") for route in routes]
 
 
 def name_of(route: Route) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import Field
 
 from alerting.conflicts import analyse_one, conflict_findings
+from alerting.rule_health import Health
 from alerting.rule_settings import RuleSettings
 from alerting.rulebook import KeptRule, NoRuleError, ReadOnlyRuleError, RuleExistsError
 from api.bodies import Answer
@@ -152,7 +153,11 @@ async def get_health(ask: Ask) -> web.Response:
     health = await watch.health(rule_id)
     if health is None:
         raise ApiError(409, f"Rule {rule_id} is off: only a rule that is in force has a health. Enable it first")
-    told = health.as_json(dormant=watch.is_dormant(health))
+    return json_response(health_json(health, dormant=watch.is_dormant(health)))
+
+
+def health_json(health: Health, *, dormant: bool) -> dict[str, object]:
+    """Return how a rule stands as this feed shows it."""
     activity, record = health.activity, health.record
     moments = {
         "last_evaluated_at": activity.evaluated_at,
@@ -160,7 +165,7 @@ async def get_health(ask: Ask) -> web.Response:
         "changed_at": record.changed_at,
         "measured_at": record.measured_at,
     }
-    return json_response({**told, **{name: _moment(at) for name, at in moments.items()}})
+    return {**health.as_json(dormant=dormant), **{name: _moment(at) for name, at in moments.items()}}
 
 
 def _named(ask: Ask) -> KeptRule:
