@@ -57,6 +57,7 @@ def _is_common(text: str, wanted: Any, unwanted: Any) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.untraced
 def test_random_globs_have_a_common_text_exactly_when_one_exists_among_all_short_ones(seed: int) -> None:
     chance = random.Random(seed)
     parts = ["a", "b", "B", "*", "?", "[ab]", "[!a]", "[a-b]", "[", "k", "]"]

@@ -137,6 +137,7 @@ def calls_like(a_call: Any, example: Any) -> list[tuple[Call, int, Scan]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.untraced
 def test_an_example_is_found_exactly_when_a_call_of_the_world_is_one(seed: int, a_call: Any) -> None:
     chance = random.Random(seed)
     outcomes = set[bool]()

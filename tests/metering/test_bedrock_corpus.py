@@ -14,7 +14,7 @@ from metering.providers.routes import Route, route
 from metering.reading import ReplyFacts
 from tests.support.corpus import CORPUS, MISSING, Exchange, exchanges
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING)
+pytestmark = [pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING), pytest.mark.untraced]
 
 FLAVOURS = {"converse", "converse_stream", "invoke", "invoke_stream"}
 

@@ -23,7 +23,7 @@ from metering.usage import Usage
 from tests.support.corpus import CORPUS, MISSING, Exchange, exchanges
 from tests.support.recorded_requests import request_facts
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING)
+pytestmark = [pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING), pytest.mark.untraced]
 
 _NAMELESS = frozenset({"batch", "transcription", "speech", "image_generation", "video_generation"})
 """Operations whose answers name no model."""

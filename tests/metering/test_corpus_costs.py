@@ -20,7 +20,7 @@ from metering.reading import ReplyFacts
 from metering.settings import PricingSettings
 from tests.support.corpus import CORPUS, MISSING, Exchange, exchanges
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING)
+pytestmark = [pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING), pytest.mark.untraced]
 
 _FLOORS = {"x_ai": 1.0, "perplexity": 1.0, "openrouter": 0.8, "vercel": 0.8}
 _CREATED = re.compile(rb'"created(?:_at)?":\s*(\d{10})')

@@ -21,7 +21,7 @@ from metering.providers.wire import RequestFacts
 from metering.tokens import TokenCounter
 from tests.support.corpus import CORPUS, MISSING, Exchange, exchanges
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING)
+pytestmark = [pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING), pytest.mark.untraced]
 
 _LOCAL = ("localhost", "*.local")
 _OPENAIS = re.compile(r"(openai/)?(gpt-(?!oss)|o\d|chatgpt|davinci|babbage|text-embedding)|embedding$")

@@ -22,7 +22,7 @@ from metering.tokens import TokenCounter
 from tests.support.corpus import CORPUS, MISSING, Exchange, exchanges
 from tests.support.recorded_requests import request_facts
 
-pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING)
+pytestmark = [pytest.mark.skipif(not CORPUS.is_dir(), reason=MISSING), pytest.mark.untraced]
 
 _LOCAL = ("localhost", "*.local")
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\n")

@@ -130,6 +130,7 @@ def test_the_moment_at_which_the_limit_is_reached() -> None:
 
 
 @pytest.mark.parametrize(("weeks", "kind"), [(0, "day"), (4, "day"), (4, "week"), (4, "month")])
+@pytest.mark.untraced
 def test_about_four_of_five_ends_lie_in_the_interval(weeks: int, kind: PeriodKind) -> None:
     chance, inside, told = random.Random(7), 0, 0
     for _ in range(250):

@@ -61,6 +61,7 @@ def follow(kind: PeriodKind, zone: ZoneInfo, period: Period, until: datetime) ->
 
 
 @pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.untraced
 def test_days_weeks_and_months_follow_each_other_through_the_years(zone: str) -> None:
     where, start = ZoneInfo(zone), utc("2009-12-31T12:00")
 
@@ -70,6 +71,7 @@ def test_days_weeks_and_months_follow_each_other_through_the_years(zone: str) ->
 
 
 @pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.untraced
 def test_hours_follow_each_other_through_the_nights_of_a_year(zone: str) -> None:
     where = ZoneInfo(zone)
     for month in range(1, 13):  # clocks change in the days round the ends of months, mostly
@@ -131,6 +133,7 @@ REACH: dict[PeriodKind, timedelta] = {
 }
 
 
+@pytest.mark.untraced
 def test_at_every_change_of_the_clocks_of_every_zone_periods_leave_no_gap_and_do_not_overlap() -> None:
     checked = 0
     for seen, zone in different_zones().items():

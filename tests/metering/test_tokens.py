@@ -137,6 +137,7 @@ async def test_older_models_count_the_worst_prompts_too(counter: TokenCounter, u
 
 
 @pytest.mark.parametrize("unit", _WORST.values(), ids=_WORST)
+@pytest.mark.untraced
 async def test_the_worst_prompts_are_counted_in_time_and_off_the_loop(counter: TokenCounter, unit: str) -> None:
     prompt = Prompt(texts=((unit * (1 + 1_000_000 // len(unit)))[:1_000_000],))
     await counter.warm()

@@ -13,6 +13,8 @@ from metering.call import Door
 from metering.providers.catalog import provider_of_host
 from proxy.raw import RawRequest
 
+pytestmark = pytest.mark.untraced
+
 LIMIT_SECONDS = 0.1
 TRIES = 4
 SIZE = 10 << 20

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from metering.providers.catalog import provider_of_host
 from proxy import canonical
 from proxy.canonical import Canonical
 from proxy.raw import RawRequest
+
+pytestmark = pytest.mark.untraced
 
 type Reader = Callable[[bytes], tuple[str | None, list[str]]]
 """Bytes → the model, and the texts of the prompt, as a server would take them."""

@@ -80,6 +80,7 @@ def test_a_coding_is_undone_in_any_pieces(coding: str, data: bytes, step: int) -
 
 
 @pytest.mark.parametrize("coding", CODERS)
+@pytest.mark.untraced
 def test_a_bomb_stops_at_its_cap(coding: str) -> None:
     bomb = CODERS[coding](b"\0" * (64 << 20))
 

@@ -31,6 +31,7 @@ async def test_formats_that_are_not_read_are_missed_where_they_may_pass() -> Non
     assert [outcome for outcome in refusing if not outcome.caught] == []
 
 
+@pytest.mark.untraced
 async def test_a_rule_that_allows_everything_is_named_for_what_it_lets_pass() -> None:
     outcomes = await run(InForce(config=config(), rules=[EVERYTHING], mode="enforce"), tricks())
 
@@ -40,6 +41,7 @@ async def test_a_rule_that_allows_everything_is_named_for_what_it_lets_pass() ->
     assert {outcome.why for outcome in missed} == {"Rule friends (All is allowed) says allow.", unread}
 
 
+@pytest.mark.untraced
 async def test_what_no_rule_can_see_is_refused_whatever_the_rules_are() -> None:
     outcomes = await run(InForce(config=config(), rules=[EVERYTHING], mode="enforce"), tricks())
 
@@ -52,6 +54,7 @@ async def test_a_small_body_limit_catches_before_anything_is_read() -> None:
     assert any(outcome.why.startswith("too_large: The request body is larger than 1,024 bytes") for outcome in outcomes)
 
 
+@pytest.mark.untraced
 async def test_a_host_of_ones_own_and_a_replaced_prefix_are_judged_as_the_doors_judge_them() -> None:
     own = config(intercept_hosts=["foreign.example"], upstreams={"openai": "http://127.0.0.1:9"}, unknown_formats="refuse")
 
