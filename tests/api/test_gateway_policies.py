@@ -70,14 +70,14 @@ def about_a_rule(occur: Any) -> Any:
 
 
 async def test_a_policy_is_made_listed_and_removed_and_its_secret_shown_once(ask: Any, database: Any) -> None:
-    asked = a_policy("https://siem.example.com/hook")
+    asked = a_policy("https://93.184.216.34/hook")
 
     made = await ask("POST", json=asked)
     listed = await ask("GET")
     one = await ask("GET", f"/{made.body['id']}")
     removed = await ask("DELETE", f"/{made.body['id']}")
 
-    action = {"type": "webhook", "url": "https://siem.example.com/hook", "disabled_reason": None}
+    action = {"type": "webhook", "url": "https://93.184.216.34/hook", "disabled_reason": None}
     shown = {**asked, "response_actions": [action], "id": made.body["id"], "created_at": "2025-01-15T10:30:00Z", "created_by": "tester"}
     assert made.status == 201
     assert made.body.pop("secret").startswith("whsec_")
@@ -138,7 +138,7 @@ PATTERNS = [
 async def test_a_pattern_says_which_events_are_sent(
     ask: Any, book: AlertBook, about_a_rule: Any, database: Any, pattern: str, events: list[str]
 ) -> None:
-    made = await ask("POST", json=a_policy("https://siem.example.com/hook", event_type_pattern=pattern))
+    made = await ask("POST", json=a_policy("https://93.184.216.34/hook", event_type_pattern=pattern))
     await book.record([about_a_rule()])
     await book.resolve(1, actor="ann", feed="rules")
 
@@ -150,7 +150,7 @@ async def test_a_pattern_says_which_events_are_sent(
 
 
 async def test_a_policy_that_is_off_sends_nothing(ask: Any, book: AlertBook, about_a_rule: Any, database: Any, outbox: Any) -> None:
-    await ask("POST", json=a_policy("https://siem.example.com/hook", enabled=False))
+    await ask("POST", json=a_policy("https://93.184.216.34/hook", enabled=False))
 
     await book.record([about_a_rule()])
 
@@ -180,7 +180,7 @@ async def test_a_receiver_that_wants_no_more_is_told_no_more_and_the_others_are(
 
 
 async def test_policies_and_their_secrets_outlive_a_restart(ask: Any, database: Any, clock: Any, gateway_policies: GatewayPolicies) -> None:
-    made = await ask("POST", json=a_policy("https://siem.example.com/hook"))
+    made = await ask("POST", json=a_policy("https://93.184.216.34/hook"))
     again, other = (GatewayPolicies(database, seal=Seal(key * 32), now=clock) for key in (b"k", b"x"))
     for policies in (again, other):
         await policies.load()
@@ -193,7 +193,7 @@ async def test_policies_and_their_secrets_outlive_a_restart(ask: Any, database: 
 
 
 async def test_a_delivery_of_a_policy_that_is_gone_or_unreadable_is_given_up(outbox: Any, database: Any, clock: Any, ask: Any) -> None:
-    made = await ask("POST", json=a_policy("https://siem.example.com/hook"))
+    made = await ask("POST", json=a_policy("https://93.184.216.34/hook"))
     other = GatewayPolicies(database, seal=Seal(b"x" * 32), now=clock)
     await other.load()
     unreadable = PolicyChannel(other, None, org_id="org", now=clock)
@@ -225,10 +225,10 @@ REFUSED = [
         {"response_actions": [{"type": "webhook", "url": "https://a:b@siem.example.com/"}]},
         "response_actions.0.url: a webhook's URL carries no",
     ),
-    ({"response_actions": [{"type": "email", "url": "https://siem.example.com/"}]}, "response_actions.0.type: "),
+    ({"response_actions": [{"type": "email", "url": "https://93.184.216.34/"}]}, "response_actions.0.type: "),
     ({"response_actions": [{"type": "webhook"}]}, "missing response_actions.0.url"),
     ({"response_actions": []}, "response_actions: "),
-    ({"response_actions": [{"type": "webhook", "url": "https://siem.example.com/"}] * 11}, "response_actions: "),
+    ({"response_actions": [{"type": "webhook", "url": "https://93.184.216.34/"}] * 11}, "response_actions: "),
     ({"event_source": "calls"}, "event_source: "),
     ({"event_type_pattern": "budget.*"}, "event_type_pattern: no event matches 'budget.*': use alert.* or one of alert.created"),
     ({"event_type_pattern": ""}, "event_type_pattern: "),
@@ -240,7 +240,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("change", "message"), REFUSED)
 async def test_a_policy_that_will_not_do_is_422_and_not_kept(ask: Any, change: Any, message: str) -> None:
-    answer = await ask("POST", json=a_policy("https://siem.example.com/hook", **change))
+    answer = await ask("POST", json=a_policy("https://93.184.216.34/hook", **change))
 
     assert (answer.status, answer.body["detail"][: len(message)]) == (422, message)
     assert (await ask("GET")).body["total"] == 0
@@ -255,11 +255,11 @@ async def test_a_name_that_leads_to_a_forbidden_place_is_refused_where_it_is_res
 
 
 async def test_a_name_is_taken_once_and_there_are_only_so_many(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    await ask("POST", json=a_policy("https://siem.example.com/hook"))
+    await ask("POST", json=a_policy("https://93.184.216.34/hook"))
 
-    again = await ask("POST", json=a_policy("https://siem.example.com/hook"))
+    again = await ask("POST", json=a_policy("https://93.184.216.34/hook"))
     monkeypatch.setattr("alerting.notify.policies.MOST", 1)
-    more = await ask("POST", json=a_policy("https://siem.example.com/hook", name="other"))
+    more = await ask("POST", json=a_policy("https://93.184.216.34/hook", name="other"))
 
     assert (again.status, again.body["detail"]) == (409, "There is a gateway policy 'to the SIEM' already: give this one another name")
     assert (more.status, more.body["detail"]) == (409, "There are 1 gateway policies, which is the most: remove some first")

@@ -56,7 +56,8 @@ def test_each_alert_kind_stands_in_its_page() -> None:
 def test_each_route_stands_in_its_page() -> None:
     page = text("docs/api.md")
 
-    assert [route.path for route in ROUTES if f"| `{route.method} {route.path}` |" not in page] == []
+    told = {f"{route.method} {re.sub(r':[^/}]+', '', route.path)}" for route in ROUTES}
+    assert [one for one in sorted(told) if f"| `{one}` |" not in page] == []
 
 
 def test_each_config_key_stands_in_its_page() -> None:
