@@ -31,7 +31,7 @@ types: $(VENV)/.dev ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-unit: $(VENV)/.dev node_modules amtool ## the tests, with branch coverage
+unit: $(VENV)/.dev node_modules amtool chromium ## the tests, with branch coverage
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
 
 bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run
@@ -88,6 +88,17 @@ amtool: $(VENV)/.dev
 	if dpkg-deb --extract "$$folder"/prometheus-alertmanager_*.deb "$$folder" 2>/dev/null; then \
 		install -m 755 "$$folder/usr/bin/amtool" $(BIN)/amtool; echo "Took amtool out of Debian's package prometheus-alertmanager"; \
 	else echo "amtool cannot be had, so its tests are skipped: $$(tail -n 1 "$$folder/log")"; fi
+
+# The browser that a foreign page is tried in.
+.PHONY: chromium
+chromium:
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then exit 0; fi >/dev/null; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "Chromium is not installed, and only root can install it by apt-get: the tests in a browser are skipped"; exit 0; fi; \
+	log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	fetch() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >"$$log" 2>&1; }; \
+	if fetch || { apt-get update -qq >/dev/null 2>&1 && fetch; }; then echo "Installed Debian's package chromium"; \
+	else echo "Chromium cannot be had, so the tests in a browser are skipped: $$(tail -n 1 "$$log")"; fi
 
 .PHONY: node_modules
 node_modules:
