@@ -1,6 +1,7 @@
 """JSON bodies of requests, read under a deadline and checked against a model."""
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from typing import cast
 from urllib.parse import parse_qsl
@@ -15,6 +16,13 @@ from api.params import Query, read_query
 
 DEADLINE_SECONDS = 10.0
 MAX_BYTES = 1 << 20
+DEEPEST = 64
+"""How deep a body may be nested where it has to be walked."""
+
+_EXACT = 1 << 53
+"""Below it a float is exactly one integer."""
+_ODD = re.compile(rb"\\u0000|[0-9]\.0|[0-9][eE]")
+"""What `_plain` is for."""
 
 
 class Body(BaseModel):
@@ -48,8 +56,8 @@ def parse_body[T: BaseModel](raw: bytes, model: type[T]) -> T:
         raise InvalidError(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     if not isinstance(value, dict):
         raise InvalidError("the body must be a JSON object")
-    if b"\\u0000" in raw and _has_nul(cast("object", value)):
-        raise InvalidError("the body has a NUL character, which no text here may have")
+    if _ODD.search(raw):
+        raw = orjson.dumps(_plain(cast("object", value)))
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
@@ -77,12 +85,18 @@ def _keys(path: Sequence[int | str], given: object, *, named: bool) -> Iterator[
         yield str(part)
 
 
-def _has_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
+def _plain(value: object, depth: int = 0) -> object:
+    """Return JSON whose whole numbers are integers however they were written (5.0 is one to JSON schema). Raises InvalidError."""
+    if depth > DEEPEST:
+        raise InvalidError(f"the body is nested deeper than {DEEPEST} levels")
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidError("the body has a NUL character, which no text here may have")
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
     if isinstance(value, dict):
-        return any(_has_nul(part) for pair in value.items() for part in pair)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON
-    return isinstance(value, list) and any(map(_has_nul, value))  # pyright: ignore[reportUnknownArgumentType]  # JSON
+        pairs = cast("dict[str, object]", value).items()
+        return {cast("str", _plain(key)): _plain(part, depth + 1) for key, part in pairs}
+    return [_plain(part, depth + 1) for part in cast("list[object]", value)] if isinstance(value, list) else value
 
 
 def _refusal(error: ValidationError, given: object) -> InvalidError:

@@ -89,7 +89,7 @@ async def log_in(ask: Ask) -> web.Response:
 async def log_out(ask: Ask) -> web.Response:
     """Answer `POST /api/auth/logout`: the session of the request ends."""
     if ask.who.session_id is None:
-        raise ApiError(400, "an API token has no session to end: revoke it with `tollwatch token revoke`")
+        raise ApiError(409, "an API token has no session to end: revoke it with `tollwatch token revoke`")
     await ask.services.access.sessions.end(ask.who.session_id)
     return json_response({"success": True})
 
@@ -126,7 +126,7 @@ ROUTES = (
         handler=log_out,
         scope=Scope.ALERTS_READ,
         answers={200: Done},
-        errors=(400,),
+        errors=(409,),
         summary="End the session of the token",
     ),
     Route(

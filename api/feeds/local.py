@@ -11,7 +11,7 @@ from alerting.alert import Alert
 from alerting.kinds import LOCAL_TYPES, LocalType, local_selections
 from alerting.toggles import LONGEST_RETENTION, AlertToggles, DefinedInConfigError
 from api.bodies import Answer, Body
-from api.errors import ApiError, InvalidError, json_response
+from api.errors import ApiError, json_response
 from api.params import Query
 from api.route import Ask, Route
 from api.scopes import Scope
@@ -45,7 +45,7 @@ class Dismissal(Body):
 class ConfigChange(Body):
     """What to change of the feed's settings; what is not given stays."""
 
-    toggles: Mapping[str, bool] = {}
+    toggles: Mapping[LocalType, bool] = {}
     retention_days: int | None = Field(default=None, ge=1, le=LONGEST_RETENTION)
 
 
@@ -131,10 +131,10 @@ async def get_config(ask: Ask) -> web.Response:
 async def put_config(ask: Ask) -> web.Response:
     """Answer `PUT /api/alerts/config` with the settings as they are after the change."""
     body = ask.body_as(ConfigChange)
-    if set(body.toggles) - set(LOCAL_TYPES):
-        raise InvalidError(f"toggles: unknown type; use {', '.join(LOCAL_TYPES)}", param="toggles")
     try:
-        choices = await ask.services.alerts.set_toggles(changes=body.toggles, retention_days=body.retention_days, actor=ask.who.name)
+        choices = await ask.services.alerts.set_toggles(
+            changes={str(name): on for name, on in body.toggles.items()}, retention_days=body.retention_days, actor=ask.who.name
+        )
     except DefinedInConfigError as error:
         raise ApiError(409, str(error)) from error
     return json_response(_config(choices))

@@ -70,6 +70,11 @@ class Note(Body):
         return value
 
 
+class Sized(Body):
+    size: int
+    share: float | None = None
+
+
 class Client(Query):
     grant: str
     scope: str | None = None
@@ -172,6 +177,26 @@ def test_a_body_that_will_not_do_names_the_key(raw: bytes, message: str, param: 
         parse_body(raw, Note)
 
     assert (refused.value.message, refused.value.param) == (message, param)
+
+
+@pytest.mark.parametrize("raw", [b'{"size": 5.0}', b'{"size": 5e0}', b'{"size": 0.5e1}', b'{"size": 5, "share": 1e-3}'])
+def test_a_whole_number_may_be_written_as_a_fraction(raw: bytes) -> None:
+    assert parse_body(raw, Sized).size == 5
+
+
+@pytest.mark.parametrize("raw", [b'{"size": 5.5}', b'{"size": 1e300}', b'{"size": "5"}', b'{"size": true}'])
+def test_what_is_no_whole_number_is_refused(raw: bytes) -> None:
+    with pytest.raises(InvalidError) as refused:
+        parse_body(raw, Sized)
+
+    assert refused.value.param == "size"
+
+
+def test_a_body_that_is_nested_too_deep_is_refused() -> None:
+    with pytest.raises(InvalidError, match="deeper than 64"):
+        parse_body(b'{"tags": ' + b"[" * 900 + b"1.0" + b"]" * 900 + b"}", Note)
+    with pytest.raises(InvalidError):
+        parse_body(b'{"tags": ' + b"[" * 900 + b"1" + b"]" * 900 + b"}", Note)
 
 
 def test_a_backslash_before_u0000_is_no_nul() -> None:

@@ -234,7 +234,7 @@ async def test_a_retention_that_the_config_file_defines_is_set_there_alone(gatew
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"toggles": {"nothing": True}}, "toggles: unknown type; use prompt_drift"),
+        ({"toggles": {"nothing": True}}, "toggles.nothing: input should be 'prompt_drift', "),
         ({"toggles": {"prompt_size": "false"}}, "toggles.prompt_size"),
         ({"toggles": {"prompt_size": 0}}, "toggles.prompt_size"),
         ({"toggles": [True]}, "toggles"),

@@ -106,7 +106,7 @@ async def test_a_session_of_ones_own_making_is_ignored(gateway: Any) -> None:
 async def test_an_api_token_cannot_log_out(gateway: Any) -> None:
     answer = await gateway.ask("POST", "/api/auth/logout", token=await gateway.token())
 
-    assert answer.status == 400
+    assert answer.status == 409
     assert "token revoke" in answer.body["error"]
 
 

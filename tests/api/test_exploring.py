@@ -1,0 +1,129 @@
+"""The API, explored as its description says it: no failure of ours, every answer as described, nothing without its token."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from alerting.finding import AlertKind
+from api.app import create_app
+from api.bodies import Answer, Body
+from api.describe import ROUTES as DESCRIBE
+from api.errors import json_response
+from api.listener import ApiServer
+from api.route import Ask, Route
+from api.scopes import Scope
+from api.services import Services
+from api.settings import ApiSettings
+from tests.support.exploring import Found, explore
+
+EXAMPLES = 6
+"""Made-up requests for each operation in each phase of the normal run."""
+OWN_WORDS = {
+    "GET /api/calls": "`after` must be a call that there is",
+    "GET /api/spend": "`until` must be after `since`",
+}
+
+
+@pytest.fixture
+def settings() -> ApiSettings:
+    return ApiSettings(requests_per_minute=1_000_000)
+
+
+@pytest.fixture
+async def seeded(gateway: Any, book: Any, occur: Any) -> Any:
+    await book.record([occur(kind, episode=(kind,)) for kind in AlertKind])
+    return gateway
+
+
+def told(found: Found) -> str:
+    flaws = "\n\n".join(f"{name}\n{text}" for name, text in found.flaws.items())
+    return f"{found.cases} requests, {dict(found.by_phase)}, {dict(sorted(found.by_status.items()))}\n{flaws}"
+
+
+async def test_no_made_up_request_finds_a_flaw(seeded: Any) -> None:
+    token = await seeded.token()
+
+    found = await asyncio.to_thread(explore, seeded.url, token, examples=EXAMPLES, own_words=OWN_WORDS)
+
+    assert not found.flaws, told(found)
+    assert found.cases >= 500, told(found)
+    assert {200, 400, 401, 404, 405} <= set(found.by_status), told(found)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+async def test_no_made_up_request_of_fifty_thousand_finds_a_flaw(seeded: Any) -> None:
+    token = await seeded.token()
+
+    found = await asyncio.to_thread(explore, seeded.url, token, examples=200, seed=1000, cases=50_000, own_words=OWN_WORDS)
+
+    assert not found.flaws, told(found)
+    assert found.cases >= 50_000, told(found)
+    print(told(found))  # noqa: T201  # a soak says what it did
+
+
+class Thing(Answer):
+    """What the flawed routes promise."""
+
+    size: int
+
+
+class Wish(Body):
+    """What they ask for."""
+
+    size: int
+
+
+async def broken(_ask: Ask) -> web.Response:
+    raise ZeroDivisionError
+
+
+async def lying(_ask: Ask) -> web.Response:
+    return json_response({"size": "large"})
+
+
+async def open_to_all(_ask: Ask) -> web.Response:
+    return json_response({"size": 1})
+
+
+async def undescribed(_ask: Ask) -> web.Response:
+    return json_response({"size": 1}, status=202)
+
+
+@pytest.fixture
+async def flawed(services: Services) -> AsyncIterator[str]:
+    common: dict[str, Any] = {"answers": {200: Thing}, "summary": "x", "feed": "org"}
+    described = [
+        Route(method="POST", path="/v1/broken", handler=broken, scope=Scope.ALERTS_READ, body=Wish, **common),
+        Route(method="GET", path="/v1/lying", handler=lying, scope=Scope.ALERTS_READ, **common),
+        Route(method="GET", path="/v1/open", handler=open_to_all, scope=Scope.ALERTS_READ, public_on_loopback=False, **common),
+        Route(method="GET", path="/v1/undescribed", handler=undescribed, scope=Scope.ALERTS_READ, **common),
+    ]
+    app = create_app(services, routes=[*DESCRIBE, *described])
+    opened = next(route for route in app.router.routes() if route.handler.__name__ == "handler" and "/v1/open" in str(route.resource))
+    opened._handler = _without_a_guard  # noqa: SLF001  # a guard that is missing
+    server = ApiServer(app)
+    await server.start("127.0.0.1", 0, None)
+    yield f"http://127.0.0.1:{server.address[1]}"
+    await server.stop()
+
+
+async def _without_a_guard(_request: web.Request) -> web.Response:
+    return json_response({"size": 1})
+
+
+async def test_the_exploration_sees_what_it_is_for(flawed: str, gateway: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    token = await gateway.token()
+
+    found = await asyncio.to_thread(explore, flawed, token, examples=2, phases=["fuzzing"])
+
+    assert {
+        "POST /v1/broken: not_a_server_error",
+        "GET /v1/lying: response_schema_conformance",
+        "GET /v1/open: ignored_auth",
+        "GET /v1/undescribed: status_code_conformance",
+    } <= set(found.flaws), told(found)
+    assert "api_failed" in "".join(capsys.readouterr())
