@@ -59,13 +59,13 @@ class Match(Section):
     key_id: Named = None
     tools: Named = None
     """Any tool that the call defines, by its name."""
-    min_input_tokens: int | None = Field(default=None, ge=1)
+    min_input_tokens: int | None = Field(default=None, ge=1, strict=True)
     """The prompt has at least so many tokens."""
-    max_input_tokens: int | None = Field(default=None, ge=0)
+    max_input_tokens: int | None = Field(default=None, ge=0, strict=True)
     """The prompt has at most so many tokens."""
-    min_bytes: int | None = Field(default=None, ge=1)
+    min_bytes: int | None = Field(default=None, ge=1, strict=True)
     """The request's body has at least so many bytes."""
-    max_bytes: int | None = Field(default=None, ge=0)
+    max_bytes: int | None = Field(default=None, ge=0, strict=True)
     """The request's body has at most so many bytes."""
     hours: Named = None
     """Spans of the day such as `09:00-17:00`, in the time zone."""

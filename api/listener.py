@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 import structlog
 from aiohttp import web
 
+from api.protocol import LONGEST_LINE, Protocol
+
 FIRST_BYTE_SECONDS = 10.0
 HANDSHAKE_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 15.0
@@ -36,7 +38,7 @@ class ApiServer:
     """Serves an application until it is stopped. `address` is where it listens."""
 
     def __init__(self, app: web.Application, *, first_byte_seconds: float = FIRST_BYTE_SECONDS) -> None:
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEP_ALIVE_SECONDS, shutdown_timeout=5.0, lingering_time=2.0)
+        self._runner = web.AppRunner(app, shutdown_timeout=5.0)
         self._first_byte_seconds = first_byte_seconds
         self._sockets: list[socket.socket] = []
         self._tasks = asyncio.TaskGroup()
@@ -111,7 +113,17 @@ class ApiServer:
 
     async def _serve(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
         await asyncio.get_running_loop().connect_accepted_socket(
-            self._server, connection, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None
+            self._protocol, connection, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS if context else None
+        )
+
+    def _protocol(self) -> Protocol:
+        return Protocol(
+            self._server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # no access log, which aiohttp's annotation forgot
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            lingering_time=2.0,
+            max_line_size=LONGEST_LINE,
         )
 
     @property

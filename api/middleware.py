@@ -12,7 +12,7 @@ from api.guards import check_host, check_origin
 from api.quota import STANDING, Quota
 from storage.database import StoreError
 
-_HEADERS = {
+SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -67,8 +67,8 @@ def _port(request: web.Request) -> int:
 
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """Put the headers on an answer that every answer has, as it begins; a page may have a policy of its own."""
-    policy = response.headers.get("Content-Security-Policy", _HEADERS["Content-Security-Policy"])
-    response.headers.update({**_HEADERS, "Content-Security-Policy": policy})
+    policy = response.headers.get("Content-Security-Policy", SECURITY_HEADERS["Content-Security-Policy"])
+    response.headers.update({**SECURITY_HEADERS, "Content-Security-Policy": policy})
     if feed := feed_of(request.path):
         response.headers["X-Alert-Feed"] = feed
     if standing := request.get(STANDING):

@@ -13,7 +13,7 @@ from api.authorize import source_of
 from api.bodies import Answer
 from api.errors import ApiError, json_response
 from api.grants import ScopeError
-from api.params import Query
+from api.params import UNFIT, Query
 from api.route import FORM, Ask, Route
 from api.scopes import Scope, parse_scopes
 from api.throttle import TooManyFailuresError
@@ -104,7 +104,10 @@ def _basic(headers: list[str]) -> tuple[str, str]:
         raise _wrong_client("the Authorization header has no base64 of ID:SECRET") from error
     if not colon:
         raise _wrong_client("the Authorization header has no secret: send base64 of ID:SECRET")
-    return unquote_plus(client_id), unquote_plus(secret)
+    client_id, secret = unquote_plus(client_id), unquote_plus(secret)
+    if UNFIT.search(client_id):
+        raise _wrong_client("the id in the Authorization header has control characters")
+    return client_id, secret
 
 
 def _scopes(form: TokenForm) -> frozenset[Scope] | None:
@@ -134,6 +137,7 @@ ROUTES = (
         body=TokenForm,
         media=FORM,
         answers={200: AccessTokenAnswer},
+        errors=(401,),
         summary="Exchange an API token's id and secret for an access token",
     ),
 )

@@ -169,7 +169,7 @@ def _query_parameters(route: Route) -> Iterator[Json]:
 
 def _shown(parameter: Parameter) -> Json:
     schema = dict(parameter.schema)
-    return {"type": "array", "items": schema} if parameter.repeated else schema
+    return {"type": "array", "items": schema, "maxItems": parameter.most} if parameter.most > 1 else schema
 
 
 def _request_body(route: Route, schemas: "_Schemas") -> Json:
@@ -246,7 +246,7 @@ class _Schemas:
 
 
 def _name(model: Any) -> str:  # noqa: ANN401 - the same
-    return f"{model.__module__}.{model.__qualname__}" if hasattr(model, "__qualname__") else str(model)
+    return f"{model.__module__}.{model.__qualname__}" if isinstance(model, type) else str(model)
 
 
 def _renamed(document: Json) -> Json:

@@ -14,6 +14,8 @@ from api.times import parse_moment
 
 LONGEST = 200
 """How many characters a text has at most where its field says no other number."""
+MOST_REPEATED = 50
+"""How often a parameter that may be repeated may be given where its field says no other number."""
 UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """Characters that no parameter has: controls, and halves of characters, which no store keeps."""
 
@@ -38,8 +40,8 @@ class Parameter:
 
     name: str
     required: bool
-    repeated: bool
-    """Whether it may be given more than once."""
+    most: int
+    """How often it may be given."""
     schema: Mapping[str, Any]
     """Of one value."""
     described: str
@@ -75,11 +77,11 @@ def read_query[T: Query](given: MultiMapping[str], model: type[T]) -> T:
     values: dict[str, object] = {}
     for name, parameter in known.items():
         texts = given.getall(name, [])
-        if len(texts) > 1 and not parameter.repeated:
+        if len(texts) > parameter.most:
             raise parameter.refuse(f"it is given {len(texts)} times")
         read = [parameter.read(text) for text in texts]
         if read:
-            values[name] = tuple(read) if parameter.repeated else read[0]
+            values[name] = tuple(read) if parameter.most > 1 else read[0]
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -100,13 +102,14 @@ def _refusal(error: ValidationError, known: Mapping[str, Parameter]) -> InvalidE
 def _parameter(name: str, schema: Mapping[str, Any], required: bool, definitions: Mapping[str, Any]) -> Parameter:  # noqa: FBT001 - private
     described = str(schema.get("description", ""))
     one = _resolved(schema, definitions)
-    repeated = one.get("type") == "array"
-    if repeated:
+    most = 1
+    if one.get("type") == "array":
+        most = one.get("maxItems", MOST_REPEATED)
         one = _resolved(one["items"], definitions)
     bounds = {"minLength": 1, "maxLength": 40 if one.get("format") == "date-time" else LONGEST}
     if one.get("type") == "string" and "enum" not in one and "const" not in one:
         one = {**bounds, **one}
-    return Parameter(name=name, required=required, repeated=repeated, schema=one, described=described)
+    return Parameter(name=name, required=required, most=most, schema=one, described=described)
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

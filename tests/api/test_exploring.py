@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from alerting.finding import AlertKind
+from alerting.finding import AlertKind, Subject
 from api.app import create_app
 from api.bodies import Answer, Body
 from api.describe import ROUTES as DESCRIBE
@@ -22,6 +22,14 @@ from tests.support.exploring import Found, explore
 EXAMPLES = 6
 """Made-up requests for each operation in each phase of the normal run."""
 OWN_WORDS = {
+    "POST /api/v1/rules": "patterns, hours and weekdays have a syntax of their own",
+    "PUT /api/v1/rules/{id}": "patterns, hours and weekdays have a syntax of their own",
+    "GET /alertmanager/api/v2/alerts": "`filter` has a syntax of its own",
+    "GET /alertmanager/api/v2/alerts/groups": "`filter` has a syntax of its own",
+    "GET /alertmanager/api/v2/silences": "`filter` has a syntax of its own",
+    "POST /alertmanager/api/v2/silences": "a silence must end after it begins, and may not match everything",
+    "POST /v1/oauth/token": "the errors of OAuth have codes of their own, an unknown grant type, too",
+    "GET /api/audit": "`after` must be an entry that there is",
     "GET /api/calls": "`after` must be a call that there is",
     "GET /api/spend": "`until` must be after `since`",
 }
@@ -34,7 +42,8 @@ def settings() -> ApiSettings:
 
 @pytest.fixture
 async def seeded(gateway: Any, book: Any, occur: Any) -> Any:
-    await book.record([occur(kind, episode=(kind,)) for kind in AlertKind])
+    subject = Subject(service="openai", rule_id="SEC-003", user="ada")
+    await book.record([occur(kind, episode=(kind,), subject=subject) for kind in AlertKind])
     return gateway
 
 

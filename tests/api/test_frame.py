@@ -127,6 +127,7 @@ def test_a_moment_is_read_in_many_ways(text: str) -> None:
         ("short=abcd", "invalid short: it has 1 to 3 characters"),
         ("short=AB", "invalid short: it must match ^[a-z]+$"),
         ("filter=a&filter=", "invalid filter: it has 1 to 200 characters"),
+        ("&".join(["filter=a"] * 51), "invalid filter: it is given 51 times"),
         ("limit=7&open=true", "limit 7 is for closed ones"),
     ],
 )

@@ -41,7 +41,7 @@ class Found:
             for check in checks:
                 if (info := check.failure_info) is not None:
                     name = f"{recorder.cases[case_id].value.operation.label}: {check.name}"
-                    self.flaws.setdefault(name, f"{info.failure.message}\n{info.code_sample}")
+                    self.flaws.setdefault(name, f"{info.failure.message[:600]}\n{info.code_sample[:600]}")
 
 
 def explore(
