@@ -149,6 +149,7 @@ ROUTES = (
             feed="entries",
             body=body,
             answers={200: EntryAnswer},
+            errors=(422,),
             summary=summary,
         )
         for answer, handler, body, summary in (

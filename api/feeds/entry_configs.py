@@ -195,6 +195,7 @@ ROUTES = (
         feed="entries",
         body=ConfigBody,
         answers={201: ConfigAnswer},
+        errors=(409,),
         summary="Make a config",
     ),
     Route(
@@ -214,6 +215,7 @@ ROUTES = (
         feed="entries",
         body=ConfigBody,
         answers={200: ConfigAnswer},
+        errors=(409,),
         summary="Change a config that was made here; what is not given stays",
     ),
     Route(
@@ -223,6 +225,7 @@ ROUTES = (
         scope=Scope.CONFIG_WRITE,
         feed="entries",
         answers={204: None},
+        errors=(409,),
         summary="Delete a config that was made here; its entries stay",
     ),
     Route(

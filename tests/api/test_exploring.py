@@ -22,6 +22,13 @@ from tests.support.exploring import Found, explore
 EXAMPLES = 6
 """Made-up requests for each operation in each phase of the normal run."""
 OWN_WORDS = {
+    "POST /api/v1/alerts/configs": "a config needs a title of its own, and labels and places that there are",
+    "PUT /api/v1/alerts/configs/{id}": "a config needs a title of its own, and labels and places that there are",
+    "POST /api/v1/alerts/configs/{id}/silence": "`until` is a moment in many forms",
+    "POST /api/v1/alerts/entries/{id}/acknowledge": "the config says how an entry may be acknowledged",
+    "POST /api/v1/alerts/entries/{id}/act": "the config says which texts may be used",
+    "POST /api/v1/alerts/entries/{id}/root_cause": "the config says which texts may be used",
+    "POST /api/v1/gateway/policies": "`url` must be one that may be called",
     "POST /api/v1/rules": "patterns, hours and weekdays have a syntax of their own",
     "PUT /api/v1/rules/{id}": "patterns, hours and weekdays have a syntax of their own",
     "GET /alertmanager/api/v2/alerts": "`filter` has a syntax of its own",
@@ -55,11 +62,11 @@ def told(found: Found) -> str:
 async def test_no_made_up_request_finds_a_flaw(seeded: Any) -> None:
     token = await seeded.token()
 
-    found = await asyncio.to_thread(explore, seeded.url, token, examples=EXAMPLES, own_words=OWN_WORDS)
+    found = await asyncio.to_thread(explore, seeded.url, token, examples=EXAMPLES, thorough=False, own_words=OWN_WORDS)
 
     assert not found.flaws, told(found)
-    assert found.cases >= 500, told(found)
-    assert {200, 400, 401, 404, 405} <= set(found.by_status), told(found)
+    assert found.cases >= 1000, told(found)
+    assert {200, 201, 204, 400, 401, 404, 409, 422} <= set(found.by_status), told(found)
 
 
 @pytest.mark.soak

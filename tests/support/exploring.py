@@ -52,21 +52,24 @@ def explore(
     seed: int = 1,
     cases: int = 1,
     phases: Iterable[str] = ALL_PHASES,
+    thorough: bool = True,
     own_words: Mapping[str, str] | None = None,
 ) -> Found:
     """Explore a running API, again with the next seed until `cases` requests were made or a flaw is found.
 
-    `own_words` names operations that refuse what fits their description, each with the reason.
+    `thorough` tries each way in which each parameter can be wrong, too. `own_words` names operations that refuse what fits their description, each with the reason.
     """
     found = Found()
     while found.cases < cases and not found.flaws:
-        for event in _events(url, token, examples=examples, seed=seed, phases=tuple(phases), own_words=own_words or {}):
+        for event in _events(url, token, examples=examples, seed=seed, phases=tuple(phases), thorough=thorough, own_words=own_words or {}):
             found.take(event)
         seed += 1
     return found
 
 
-def _events(url: str, token: str, *, examples: int, seed: int, phases: tuple[str, ...], own_words: Mapping[str, str]) -> Iterator[Any]:
+def _events(
+    url: str, token: str, *, examples: int, seed: int, phases: tuple[str, ...], thorough: bool, own_words: Mapping[str, str]
+) -> Iterator[Any]:
     config = schemathesis.Config.from_dict(
         {
             "base-url": url,
@@ -75,6 +78,7 @@ def _events(url: str, token: str, *, examples: int, seed: int, phases: tuple[str
             "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
             "phases": {
                 **{name: {"enabled": name in phases} for name in ALL_PHASES},
+                "coverage": {"enabled": "coverage" in phases, "generation": {"mode": "all" if thorough else "positive"}},
                 "stateful": {"enabled": "stateful" in phases, "max-steps": 5},
             },
             "operations": [{"include-name": name, "checks": {"positive_data_acceptance": {"enabled": False}}} for name in own_words],
