@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,11 +18,16 @@ from api.route import Ask, Route
 from api.scopes import Scope
 from api.services import Services
 from api.settings import ApiSettings
-from tests.support.exploring import Found, explore
+from tests.support.exploring import Found, Plan, explore
 
-EXAMPLES = 6
-"""Made-up requests for each operation in each phase of the normal run."""
 OWN_WORDS = {
+    "GET /v1/alerts": "a cursor must be one that was handed out",
+    "GET /v1/policies": "a cursor must be one that was handed out",
+    "GET /v1/webhooks/{id}/deliveries": "a cursor must be one that was handed out",
+    "POST /v1/policies": "patterns, hours and weekdays have a syntax of their own",
+    "PATCH /v1/policies/{id}": "patterns, hours and weekdays have a syntax of their own",
+    "POST /v1/webhooks": "`url` must be one that may be called",
+    "PATCH /v1/webhooks/{id}": "`url` must be one that may be called",
     "POST /api/v1/alerts/configs": "a config needs a title of its own, and labels and places that there are",
     "PUT /api/v1/alerts/configs/{id}": "a config needs a title of its own, and labels and places that there are",
     "POST /api/v1/alerts/configs/{id}/silence": "`until` is a moment in many forms",
@@ -40,6 +46,9 @@ OWN_WORDS = {
     "GET /api/calls": "`after` must be a call that there is",
     "GET /api/spend": "`until` must be after `since`",
 }
+ENDLESS = ("GET /api/stream",)
+SHORT = Plan(examples=6, own_words=OWN_WORDS, endless=ENDLESS)
+LONG = replace(SHORT, examples=200, seed=1000, thorough=True)
 
 
 @pytest.fixture
@@ -62,7 +71,7 @@ def told(found: Found) -> str:
 async def test_no_made_up_request_finds_a_flaw(seeded: Any) -> None:
     token = await seeded.token()
 
-    found = await asyncio.to_thread(explore, seeded.url, token, examples=EXAMPLES, thorough=False, own_words=OWN_WORDS)
+    found = await asyncio.to_thread(explore, seeded.url, token, SHORT)
 
     assert not found.flaws, told(found)
     assert found.cases >= 1000, told(found)
@@ -74,7 +83,7 @@ async def test_no_made_up_request_finds_a_flaw(seeded: Any) -> None:
 async def test_no_made_up_request_of_fifty_thousand_finds_a_flaw(seeded: Any) -> None:
     token = await seeded.token()
 
-    found = await asyncio.to_thread(explore, seeded.url, token, examples=200, seed=1000, cases=50_000, own_words=OWN_WORDS)
+    found = await asyncio.to_thread(explore, seeded.url, token, LONG, cases=50_000)
 
     assert not found.flaws, told(found)
     assert found.cases >= 50_000, told(found)
@@ -134,7 +143,7 @@ async def _without_a_guard(_request: web.Request) -> web.Response:
 async def test_the_exploration_sees_what_it_is_for(flawed: str, gateway: Any, capsys: pytest.CaptureFixture[str]) -> None:
     token = await gateway.token()
 
-    found = await asyncio.to_thread(explore, flawed, token, examples=2, phases=["fuzzing"])
+    found = await asyncio.to_thread(explore, flawed, token, Plan(examples=2, phases=("fuzzing",)))
 
     assert {
         "POST /v1/broken: not_a_server_error",

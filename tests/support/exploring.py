@@ -1,8 +1,8 @@
 """Exploring an API as its description says it: requests are made up, fitting ones and others, in chains, too; each answer is checked."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import schemathesis
@@ -44,47 +44,49 @@ class Found:
                     self.flaws.setdefault(name, f"{info.failure.message[:600]}\n{info.code_sample[:600]}")
 
 
-def explore(
-    url: str,
-    token: str,
-    *,
-    examples: int,
-    seed: int = 1,
-    cases: int = 1,
-    phases: Iterable[str] = ALL_PHASES,
-    thorough: bool = True,
-    own_words: Mapping[str, str] | None = None,
-) -> Found:
-    """Explore a running API, again with the next seed until `cases` requests were made or a flaw is found.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to try: so many made-up requests for each operation in each phase."""
 
-    `thorough` tries each way in which each parameter can be wrong, too. `own_words` names operations that refuse what fits their description, each with the reason.
-    """
+    examples: int
+    seed: int = 1
+    phases: tuple[str, ...] = ALL_PHASES
+    thorough: bool = False
+    """Each way in which each parameter can be wrong, too."""
+    own_words: Mapping[str, str] = field(default_factory=dict)
+    """Operations that may refuse what fits their description, each with the reason."""
+    endless: tuple[str, ...] = ()
+    """Operations whose answers do not end: they are left out."""
+
+    def config(self, url: str, token: str) -> schemathesis.Config:
+        coverage = {"enabled": "coverage" in self.phases, "generation": {"mode": "all" if self.thorough else "positive"}}
+        return schemathesis.Config.from_dict(
+            {
+                "base-url": url,
+                "seed": self.seed,
+                "headers": {"Authorization": f"Bearer {token}"},
+                "generation": {"max-examples": self.examples, "database": "none", "no-shrink": True},
+                "phases": {
+                    **{name: {"enabled": name in self.phases} for name in ALL_PHASES},
+                    "coverage": coverage,
+                    "stateful": {"enabled": "stateful" in self.phases, "max-steps": 5},
+                },
+                "operations": [
+                    *({"include-name": name, "checks": {"positive_data_acceptance": {"enabled": False}}} for name in self.own_words),
+                    *({"include-name": name, "enabled": False} for name in self.endless),
+                ],
+                "continue-on-failure": True,
+                "request-timeout": 20,
+            }
+        )
+
+
+def explore(url: str, token: str, plan: Plan, *, cases: int = 1) -> Found:
+    """Explore a running API, again with the next seed until `cases` requests were made or a flaw is found."""
     found = Found()
     while found.cases < cases and not found.flaws:
-        for event in _events(url, token, examples=examples, seed=seed, phases=tuple(phases), thorough=thorough, own_words=own_words or {}):
+        schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=plan.config(url, token))
+        for event in from_schema(schema).execute():
             found.take(event)
-        seed += 1
+        plan = replace(plan, seed=plan.seed + 1)
     return found
-
-
-def _events(
-    url: str, token: str, *, examples: int, seed: int, phases: tuple[str, ...], thorough: bool, own_words: Mapping[str, str]
-) -> Iterator[Any]:
-    config = schemathesis.Config.from_dict(
-        {
-            "base-url": url,
-            "seed": seed,
-            "headers": {"Authorization": f"Bearer {token}"},
-            "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
-            "phases": {
-                **{name: {"enabled": name in phases} for name in ALL_PHASES},
-                "coverage": {"enabled": "coverage" in phases, "generation": {"mode": "all" if thorough else "positive"}},
-                "stateful": {"enabled": "stateful" in phases, "max-steps": 5},
-            },
-            "operations": [{"include-name": name, "checks": {"positive_data_acceptance": {"enabled": False}}} for name in own_words],
-            "continue-on-failure": True,
-            "request-timeout": 20,
-        }
-    )
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
-    yield from from_schema(schema).execute()

@@ -178,6 +178,7 @@ ROUTES = (
         feed=FEED,
         body=AlertChange,
         answers={200: OrgAlert},
+        errors=(409,),
         summary="Acknowledge or resolve an alert",
     ),
 )

@@ -195,6 +195,7 @@ ROUTES = (
         feed=FEED,
         body=NewPolicy,
         answers={201: OrgPolicy},
+        errors=(409,),
         summary="Make a policy",
     ),
     Route(
@@ -214,6 +215,7 @@ ROUTES = (
         feed=FEED,
         body=PolicyChange,
         answers={200: OrgPolicy},
+        errors=(409,),
         summary="Change a policy",
     ),
 )

@@ -178,6 +178,7 @@ ROUTES = (
         feed=FEED,
         body=NewWebhook,
         answers={201: NewWebhookAnswer},
+        errors=(409,),
         summary="Make a webhook",
     ),
     Route(
@@ -197,6 +198,7 @@ ROUTES = (
         feed=FEED,
         body=WebhookChange,
         answers={200: WebhookAnswer},
+        errors=(409,),
         summary="Change a webhook",
     ),
     Route(
@@ -206,6 +208,7 @@ ROUTES = (
         scope=Scope.CONFIG_WRITE,
         feed=FEED,
         answers={204: None},
+        errors=(409,),
         summary="Delete a webhook",
     ),
     Route(
@@ -226,6 +229,7 @@ ROUTES = (
         body=Rotation,
         body_optional=True,
         answers={200: NewWebhookAnswer},
+        errors=(409,),
         summary="Give a webhook a fresh secret",
     ),
     Route(
