@@ -55,8 +55,8 @@ class Plan:
     """Each way in which each parameter can be wrong, too."""
     own_words: Mapping[str, str] = field(default_factory=dict)
     """Operations that may refuse what fits their description, each with the reason."""
-    endless: tuple[str, ...] = ()
-    """Operations whose answers do not end: they are left out."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Operations that are not tried, each with the reason."""
 
     def config(self, url: str, token: str) -> schemathesis.Config:
         coverage = {"enabled": "coverage" in self.phases, "generation": {"mode": "all" if self.thorough else "positive"}}
@@ -73,7 +73,7 @@ class Plan:
                 },
                 "operations": [
                     *({"include-name": name, "checks": {"positive_data_acceptance": {"enabled": False}}} for name in self.own_words),
-                    *({"include-name": name, "enabled": False} for name in self.endless),
+                    *({"include-name": name, "enabled": False} for name in self.left_out),
                 ],
                 "continue-on-failure": True,
                 "request-timeout": 20,
