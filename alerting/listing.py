@@ -1,7 +1,8 @@
 """Questions to the alert book, as SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from alerting.alert import COLUMNS, Status
 from alerting.finding import AlertKind, Severity
@@ -53,10 +54,46 @@ _STATUS = {
 
 
 def select(page: Page) -> Sql:
-    """Return the statement that answers with the page, newest first."""
+    """Return the statement that answers with the page, newest first.
+
+    Of several kinds an index knows the newest of each alone: one term for each kind, severity and status that is asked for, merged, so
+    that a page costs what its rows do, however many alerts there are before it, after it and of other kinds.
+    """
     params: list[Value] = []
-    text = f"SELECT {COLUMNS} FROM alerts WHERE {_where(page, params)} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608  # values are bound
+    if page.kinds is None:
+        text = f"SELECT {COLUMNS} FROM alerts WHERE {_where(page, params)} ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608  # values are bound
+        return Sql(text, (*params, page.limit, page.skip))
+    after = "" if page.after is None else " AND seq < ?"
+    terms: list[str] = []
+    for number, condition in enumerate(_conditions(page)):
+        newest = f"SELECT seq FROM alerts WHERE {condition}{after} ORDER BY seq DESC LIMIT ?"  # noqa: S608  # only words of enumerations
+        terms.append(f"SELECT seq FROM ({newest}) AS term{number}")  # noqa: S608  # the same
+        params += [page.limit + page.skip] if page.after is None else [page.after, page.limit + page.skip]
+    merged = " UNION ALL ".join(terms) or "SELECT seq FROM alerts WHERE 1 = 0"
+    chosen = f"SELECT seq FROM ({merged}) AS terms ORDER BY seq DESC LIMIT ? OFFSET ?"  # noqa: S608  # the same
+    text = f"SELECT {COLUMNS} FROM alerts WHERE seq IN ({chosen}) ORDER BY seq DESC"  # noqa: S608  # the same
     return Sql(text, (*params, page.limit, page.skip))
+
+
+def _conditions(page: Page) -> Iterator[str]:
+    """Yield conditions that exclude each other and together are what the page asks for; the indexes `alerts_listed` serve each."""
+    for kind in page.kinds or ():
+        selection = kind if isinstance(kind, Selection) else Selection(kind=kind)
+        actions = f" AND {_in('action', selection.actions)}" if selection.actions else ""
+        for severity in selection.severities or tuple(Severity):
+            if page.severity in (None, severity):
+                start = f"kind = '{selection.kind.value}' AND severity = '{severity.value}'{actions}"
+                yield from (f"{start}{status}" for status in _statuses(page))
+
+
+def _statuses(page: Page) -> Iterator[str]:
+    """Yield the conditions of the statuses that a page asks for, one empty one when it asks for any."""
+    if page.status is None and page.dismissed is None:
+        yield ""
+        return
+    for status, condition in _STATUS.items():
+        if page.status in (None, status) and page.dismissed in (None, status is Status.RESOLVED):
+            yield f" AND {condition}"
 
 
 def count(page: Page, *, most: int | None = None) -> Sql:
@@ -72,7 +109,7 @@ def _where(page: Page, params: list[Value]) -> str:
     """Return the condition that a page puts, and bind its values."""
     where: list[str] = ["1 = 1"]
     if page.kinds is not None:
-        where.append(_any_of(page.kinds, params))
+        where.append(_any_of(page.kinds))
     if page.dismissed is not None:
         where.append("resolved_at IS NOT NULL" if page.dismissed else "resolved_at IS NULL")
     if page.status is not None:
@@ -86,19 +123,23 @@ def _where(page: Page, params: list[Value]) -> str:
     return " AND ".join(where)
 
 
-def _any_of(kinds: Sequence[AlertKind | Selection], params: list[Value]) -> str:
-    """Return a condition that is true for alerts of any of these kinds, and bind its values."""
-    # Of one kind the index of kinds knows the newest; of several it would gather all before it sorts, so it is kept out of that.
-    column = "kind" if len(kinds) == 1 else "kind || ''"
-    parts = [_one(kind if isinstance(kind, Selection) else Selection(kind=kind), column, params) for kind in kinds]
+def _any_of(kinds: Sequence[AlertKind | Selection]) -> str:
+    """Return a condition that is true for alerts of any of these kinds."""
+    selections = [kind if isinstance(kind, Selection) else Selection(kind=kind) for kind in kinds]
+    whole = [selection.kind for selection in selections if not (selection.actions or selection.severities)]
+    parts = [_in("kind", whole)] if whole else []
+    parts += [_narrowed(selection) for selection in selections if selection.kind not in whole]
     return f"({' OR '.join(parts)})" if parts else "1 = 0"
 
 
-def _one(selection: Selection, kind: str, params: list[Value]) -> str:
-    params.append(selection.kind.value)
-    parts = [f"{kind} = ?"]
-    for column, values in (("action", selection.actions), ("severity", selection.severities)):
-        if values:
-            parts.append(f"{column} IN ({', '.join('?' * len(values))})")
-            params.extend(value.value for value in values)
+def _narrowed(selection: Selection) -> str:
+    parts = [f"kind = '{selection.kind.value}'"]
+    for column, words in (("action", selection.actions), ("severity", selection.severities)):
+        if words:
+            parts.append(_in(column, words))
     return " AND ".join(parts)
+
+
+def _in(column: str, words: Sequence[StrEnum]) -> str:
+    """Return a condition with words of an enumeration as they stand: partial indexes are not found by values that are bound."""
+    return f"{column} IN ({', '.join(f"'{word.value}'" for word in words)})"

@@ -562,4 +562,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX hook_messages_age ON hook_messages (received_at)",
     ),
+    (
+        # What lists of alerts are read by: the newest of each kind and severity, of all and of each status (an alert is in one of these),
+        # so that a page costs the same however many alerts there are.
+        "DROP INDEX alerts_kind",
+        "DROP INDEX alerts_created",
+        "CREATE INDEX alerts_listed ON alerts (kind, severity, seq)",
+        "CREATE INDEX alerts_listed_open ON alerts (kind, severity, seq) WHERE resolved_at IS NULL AND acknowledged_at IS NULL",
+        "CREATE INDEX alerts_listed_acknowledged ON alerts (kind, severity, seq) WHERE resolved_at IS NULL AND acknowledged_at IS NOT NULL",
+        "CREATE INDEX alerts_listed_resolved ON alerts (kind, severity, seq) WHERE resolved_at IS NOT NULL",
+        "CREATE INDEX alerts_listed_blocked ON alerts (kind, severity, seq) WHERE action IN ('blocked')",
+    ),
 )
