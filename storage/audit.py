@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
+from urllib.parse import urlsplit
 
 from storage.database import Database, Sql, Value
 from storage.times import from_micros, to_micros
@@ -18,6 +19,12 @@ def audit_row(*, at: datetime, actor: str, action: str, subject: str, detail: st
     besides (JSON where it has parts). None of them may hold a secret.
     """
     return Sql(_APPEND, (to_micros(at), actor, action, subject, detail))
+
+
+def place_of(url: str) -> str:
+    """Return where a URL leads to, without what may be a secret in it: a path, a query, a user."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import orjson
 from alerting.notify.channel import EventType
 from alerting.notify.sealing import Seal, SealedError
 from alerting.notify.signing import new_secret
-from storage.audit import audit_row
+from storage.audit import audit_row, place_of
 from storage.database import Database, Row, Sql, Work
 from storage.ids import uuid7
 from storage.times import from_micros, to_micros
@@ -168,7 +168,7 @@ class GatewayPolicies:
         actions = orjson.dumps([[one.url, one.disabled_reason] for one in policy.actions]).decode()
         created = to_micros(policy.created_at)
         row = (policy.id, policy.name, policy.pattern, actions, int(policy.enabled), sealed, created, policy.created_by)
-        detail, at = " ".join((policy.pattern, *(one.url for one in policy.actions))), self._now()
+        detail, at = " ".join((policy.pattern, *(place_of(one.url) for one in policy.actions))), self._now()
 
         def work() -> Work[None]:
             yield Sql(_PUT, row)

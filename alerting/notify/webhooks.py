@@ -12,7 +12,7 @@ from alerting.notify.events import known_events
 from alerting.notify.sealing import Seal, SealedError
 from alerting.notify.settings import WebhookSettings
 from alerting.notify.signing import new_secret
-from storage.audit import audit_row
+from storage.audit import audit_row, place_of
 from storage.database import Database, Row, Sql, Work
 from storage.ids import uuid7
 from storage.times import from_micros, to_micros
@@ -189,7 +189,7 @@ class Webhooks:
             def work() -> Work[None]:
                 yield Sql("DELETE FROM webhooks WHERE id = ?", (hook.id,))
                 yield Sql("DELETE FROM deliveries WHERE channel = ? AND target = ?", (CHANNEL, hook.id))
-                yield audit_row(at=at, actor=actor, action="webhook.deleted", subject=hook.id, detail=hook.url)
+                yield audit_row(at=at, actor=actor, action="webhook.deleted", subject=hook.id, detail=place_of(hook.url))
 
             await self._database.write(work)
             del self._stored[webhook_id]
@@ -212,7 +212,8 @@ class Webhooks:
 
         def work() -> Work[None]:
             yield Sql(_PUT, _row(hook, sealed))
-            yield audit_row(at=at, actor=actor, action=f"webhook.{action}", subject=hook.id, detail=hook.disabled_reason or hook.url)
+            detail = hook.disabled_reason or place_of(hook.url)
+            yield audit_row(at=at, actor=actor, action=f"webhook.{action}", subject=hook.id, detail=detail)
 
         await self._database.write(work)
         self._stored[hook.id] = hook

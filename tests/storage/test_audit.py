@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.audit import AuditQuestion, AuditTrail, audit_row
+from storage.audit import AuditQuestion, AuditTrail, audit_row, place_of
 from storage.database import Work
 from storage.sqlite import SqliteDatabase
 
@@ -65,6 +65,18 @@ async def test_an_entry_says_who_what_of_what_and_when(trail: SqliteDatabase) ->
         "detail": "why",
     }
     assert [await AuditTrail(trail).has(number) for number in (4, 5)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example.com/services/T0/B0/s3cret",
+        "https://hooks.example.com?token=s3cret",
+        "https://user:s3cret@hooks.example.com/x#s3cret",
+    ],
+)
+def test_of_a_url_only_its_place_is_told(url: str) -> None:
+    assert place_of(url) == "https://hooks.example.com"
 
 
 def test_nothing_in_the_product_changes_or_deletes_an_entry() -> None:

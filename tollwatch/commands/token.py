@@ -61,10 +61,11 @@ def ls(arguments: Namespace) -> int:
             token["expires_at"],
             token["revoked_at"],
             token["last_used_at"],
+            token["id"],
         ]
         for token in tokens
     ]
-    table(["NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED", "LAST USED"], rows)
+    table(["NAME", "SCOPES", "CREATED", "EXPIRES", "REVOKED", "LAST USED", "ID"], rows)
     return Exit.OK
 
 
