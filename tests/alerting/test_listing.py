@@ -109,9 +109,7 @@ async def test_a_page_is_read_by_an_index_whatever_is_asked(book: Any, name: str
         plan = [str(row[3]) for row in await database.read(f"EXPLAIN QUERY PLAN {question.text}", question.params)]
         reads = [line for line in plan if "alerts" in line and "rowid=?" not in line]
         assert reads
-        assert [
-            line for line in reads if not re.search(r"INDEX alerts_listed\w* \(kind=\? AND severity=\? AND (rowid|seq)<\?", line)
-        ] == []
+        assert [line for line in reads if not re.search(r"INDEX alerts_listed\w* \(kind=\? AND severity=\? AND (rowid|seq)<\?", line)] == []
 
 
 async def test_what_was_denied_is_read_by_its_own_index(book: Any) -> None:
