@@ -26,27 +26,28 @@ BATCH = 500
 _NEVER_ENDS = timedelta(days=1)
 """A call that did not end for so long is not waited for."""
 
+# The index of what is due is of rows `due > 0`, and is used only where a question says so in these words.
 UNDONE = """
-SELECT EXISTS (SELECT 1 FROM detections WHERE due = 1),
-       EXISTS (SELECT 1 FROM detections d JOIN calls c ON c.id = d.call_id WHERE d.due = 2 AND c.state <> 'intent'),
+SELECT EXISTS (SELECT 1 FROM detections WHERE due > 0 AND due = 1),
+       EXISTS (SELECT 1 FROM detections d JOIN calls c ON c.id = d.call_id WHERE d.due > 0 AND d.due = 2 AND c.state <> 'intent'),
        EXISTS (SELECT 1 FROM detections WHERE held = 1 AND held_until <= ? AND due <> 1),
-       EXISTS (SELECT 1 FROM detections WHERE due = 2 AND detected_at < ?)
+       EXISTS (SELECT 1 FROM detections WHERE due > 0 AND due = 2 AND detected_at < ?)
 """
 _NEW = """
 SELECT d.id, d.alert_seq, d.detected_at, d.action, d.duration, d.held_until, d.muted, d.call_id,
        c.service, c.agent, c."user", c.endpoint, c.instance, c.state, c.started_at, c.ended_at
 FROM detections d LEFT JOIN calls c ON c.id = d.call_id
-WHERE d.due = 1 ORDER BY d.detected_at, d.id LIMIT ?
+WHERE d.due > 0 AND d.due = 1 ORDER BY d.detected_at, d.id LIMIT ?
 """
 _ORPHANED = "UPDATE detections SET due = 0 WHERE id = ?"
 _PLACED = "UPDATE detections SET kind = ?, place = ?, line = ?, duration = ?, held_until = ?, due = ?, updated_at = ? WHERE id = ?"
 _SEEN = "INSERT INTO places (name, seen_at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at"
 _ENDED = """
 SELECT d.id, c.ended_at - c.started_at FROM detections d JOIN calls c ON c.id = d.call_id
-WHERE d.due = 2 AND c.state <> 'intent' LIMIT ?
+WHERE d.due > 0 AND d.due = 2 AND c.state <> 'intent' LIMIT ?
 """
 _LAPSED = "SELECT id FROM detections WHERE held = 1 AND held_until <= ? AND due <> 1 ORDER BY held_until LIMIT ?"
-_GIVEN_UP = "UPDATE detections SET due = 0 WHERE due = 2 AND detected_at < ?"
+_GIVEN_UP = "UPDATE detections SET due = 0 WHERE due > 0 AND due = 2 AND detected_at < ?"
 
 _GROUPS = """
 SELECT id, first_event_at, last_event_at FROM entries

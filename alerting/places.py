@@ -44,6 +44,8 @@ def _title(name: str) -> str:
     parts = [part.replace("%2F", "/").replace("%25", "%") for part in name.split("/")]
     if len(parts) != 3:
         return name
+    if parts == [NOBODY, NOBODY, Endpoint.OTHER]:
+        return "anywhere"
     service, who, kind = parts
     what = _TITLES.get(Endpoint(kind), kind) if kind in _CLASSES else kind
     where = what if service == NOBODY else f"{what} of {service}"

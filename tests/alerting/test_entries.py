@@ -11,6 +11,7 @@ from alerting.book import AlertBook
 from alerting.entries import EntryBook
 from alerting.entry_answers import Answer, NoEntryError, NotAllowedError
 from alerting.entry_configs import NoConfigError
+from alerting.entry_follower import _ENDED, _LAPSED, _NEW, UNDONE
 from alerting.entry_settings import LABELS, SHIPPED, EntryConfigSettings
 from alerting.finding import AlertKind, Subject, Taken
 from alerting.matchers import parse_matcher
@@ -513,3 +514,12 @@ async def test_what_nobody_touched_for_long_is_deleted_with_all_that_hangs_on_it
     for table, left in (("entry_events", 1), ("entry_alerts", 1), ("entry_silences", 0), ("places", 1), ("entry_waiting", 1)):
         assert await database.read(f"SELECT COUNT(*) FROM {table}") == [(left,)], table  # noqa: S608  # the names above
     assert [one.name for one in await entries.places()] == ["openai/long/chat"]
+
+
+async def test_looking_for_new_detections_reads_none_of_the_old(database: Any) -> None:
+    questions = {"undone": (UNDONE, (1, 2)), "new": (_NEW, (1,)), "ended": (_ENDED, (1,)), "lapsed": (_LAPSED, (1, 1))}
+
+    for name, (question, params) in questions.items():
+        plan = " ".join(str(row[3]) for row in await database.read(f"EXPLAIN QUERY PLAN {question}", params))
+        assert "SCAN d" not in plan, (name, plan)
+        assert "detections_detected" not in plan, (name, plan)

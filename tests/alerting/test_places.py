@@ -17,7 +17,7 @@ NAMES = st.text(min_size=1, max_size=12) | st.sampled_from(["a/b", "%2F", "a", "
         (("openai", "support-bot", "ann", "chat"), "openai/support-bot/chat", "support-bot: chat of openai", "openai_support-bot_chat"),
         (("openai", None, "ann@x.io", "chat"), "openai/ann@x.io/chat", "ann@x.io: chat of openai", "openai_ann-x-io_chat"),
         (("openai", None, None, "embeddings"), "openai/-/embeddings", "embeddings of openai", "openai__embeddings"),
-        ((None, None, None, None), "-/-/other", "other endpoints", "__other"),
+        ((None, None, None, None), "-/-/other", "anywhere", "__other"),
         (("a/b", None, "50%", "odd"), "a%2Fb/50%25/other", "50%: other endpoints of a/b", "a-2fb_50-25_other"),
     ],
 )
