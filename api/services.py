@@ -7,9 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from alerting.book import AlertBook
 from alerting.entries import EntryBook
-from alerting.notify.desk import WebhookDesk
-from alerting.notify.http import Poster
-from alerting.notify.policies import GatewayPolicies
+from alerting.notify.desk import PolicyDesk, WebhookDesk
 from alerting.rule_hooks import RuleHooks
 from alerting.rule_watch import RuleWatch
 from alerting.rulebook import RuleBook
@@ -38,8 +36,7 @@ class Services:
     rule_watch: RuleWatch
     entries: EntryBook
     rule_hooks: RuleHooks
-    gateway_policies: GatewayPolicies
-    poster: Poster
+    gateway_policies: PolicyDesk
     webhooks: WebhookDesk
     usage_alerts: UsageAlerts
     ledger: Ledger

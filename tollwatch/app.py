@@ -238,7 +238,6 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             entries=entries,
             rule_hooks=RuleHooks(database, book, now=now),
             gateway_policies=notifying.policies,
-            poster=notifying.poster,
             webhooks=notifying.desk,
             usage_alerts=usage_alerts,
             ledger=ledger,

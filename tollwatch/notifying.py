@@ -4,10 +4,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from alerting.notify.deliveries import Deliveries
-from alerting.notify.desk import WebhookDesk
+from alerting.notify.desk import PolicyDesk, WebhookDesk
 from alerting.notify.holding import Holding
 from alerting.notify.http import Poster
 from alerting.notify.outbox import Outbox
+from alerting.notify.policies import CHANNEL as POLICY_CHANNEL
 from alerting.notify.policies import GatewayPolicies
 from alerting.notify.policy_channel import PolicyChannel
 from alerting.notify.sealing import Seal
@@ -23,11 +24,10 @@ from tollwatch.store import now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notifying:
-    """The webhooks, and the sender of all channels."""
+    """The webhooks, the gateway policies, and the sender of all channels."""
 
     desk: WebhookDesk
-    policies: GatewayPolicies
-    poster: Poster
+    policies: PolicyDesk
     sender: Sender
 
 
@@ -49,4 +49,6 @@ async def build_notifying(
     sender = Sender(database, outbox, now=now, holding=Holding(database, suppression))
     deliveries = Deliveries(database, channel=CHANNEL, now=now)
     desk = WebhookDesk(book=webhooks, channel=channel, deliveries=deliveries, wake=sender.wake)
-    return Notifying(desk=desk, policies=policies, poster=poster, sender=sender)
+    of_policies = Deliveries(database, channel=POLICY_CHANNEL, now=now)
+    policy_desk = PolicyDesk(book=policies, deliveries=of_policies, poster=poster, wake=sender.wake)
+    return Notifying(desk=desk, policies=policy_desk, sender=sender)

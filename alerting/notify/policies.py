@@ -26,7 +26,8 @@ MOST = 100
 _ALL = "SELECT id, name, pattern, actions, enabled, secret, created_at, created_by FROM gateway_policies ORDER BY id"
 _PUT = """
 INSERT INTO gateway_policies (id, name, pattern, actions, enabled, secret, created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET actions = excluded.actions
+ON CONFLICT (id) DO UPDATE SET
+    name = excluded.name, pattern = excluded.pattern, actions = excluded.actions, enabled = excluded.enabled, secret = excluded.secret
 """
 
 
@@ -117,11 +118,28 @@ class GatewayPolicies:
             created_by=actor,
         )
         async with self._changing:
-            if any(known.name == name for known in self._all.values()):
-                raise PolicyConflictError(f"There is a gateway policy {name!r} already: give this one another name")
+            self._is_free(name)
             if len(self._all) >= MOST:
                 raise PolicyConflictError(f"There are {MOST} gateway policies, which is the most: remove some first")
             return await self._put(policy, actor=actor, action="created")
+
+    async def change(self, policy_id: str, *, name: str, pattern: str, urls: Sequence[str], enabled: bool, actor: str) -> GatewayPolicy:
+        """Put another definition in the place of a policy; receivers that wanted no more are told again.
+
+        Its secret stays unless it cannot be read. Raises as `add` does, and NoPolicyError.
+        """
+        async with self._changing:
+            policy = self._known(policy_id)
+            self._is_free(name, but=policy_id)
+            changed = replace(
+                policy,
+                name=name,
+                pattern=checked_pattern(pattern),
+                actions=tuple(WebhookAction(url=url) for url in urls),
+                enabled=enabled,
+                secret=policy.secret or new_secret(),
+            )
+            return await self._put(changed, actor=actor, action="changed")
 
     async def remove(self, policy_id: str, *, actor: str) -> None:
         """Remove a policy and what waits for its receivers. Raises NoPolicyError."""
@@ -140,7 +158,7 @@ class GatewayPolicies:
             self._refresh()
 
     async def disable(self, target: str, *, reason: str) -> None:
-        """Tell a receiver nothing more; a person makes the policy anew when it is well again."""
+        """Tell a receiver nothing more until a person changes the policy."""
         async with self._changing:
             found = self.receiver(target)
             if found is None:
@@ -155,7 +173,11 @@ class GatewayPolicies:
         """Return the policy of a target, and the place of its receiver."""
         policy_id, _, index = target.rpartition("/")
         policy = self._all.get(policy_id)
-        return None if policy is None else (policy, int(index))
+        return None if policy is None or int(index) >= len(policy.actions) else (policy, int(index))
+
+    def _is_free(self, name: str, *, but: str | None = None) -> None:
+        if any(known.name == name and known.id != but for known in self._all.values()):
+            raise PolicyConflictError(f"There is a gateway policy {name!r} already: give this one another name")
 
     def _known(self, policy_id: str) -> GatewayPolicy:
         policy = self._all.get(policy_id)

@@ -46,10 +46,13 @@ class PolicyChannel:
         """Make one attempt, signed anew."""
         found = self._policies.receiver(delivery.target)
         if found is None:
-            return Result(error="the gateway policy was deleted", final=True)
+            return Result(error="the gateway policy has no such receiver any more", final=True)
         policy, index = found
         if policy.secret is None:
-            return Result(error="the policy's secret cannot be read (the installation's key changed): make the policy anew", final=True)
+            return Result(
+                error="the policy's secret cannot be read (the installation's key changed): change the policy, which gives it a fresh one",
+                final=True,
+            )
         body = delivery.body.encode()
         headers = signed_headers(event_id=delivery.event_id, body=body, at=self._now(), live_secrets=[policy.secret])
         result = await self._poster.post(policy.actions[index].url, body, headers)

@@ -21,9 +21,10 @@ from alerting.entries import EntryBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
 from alerting.notify.addresses import AddressGuard
 from alerting.notify.deliveries import Deliveries
-from alerting.notify.desk import WebhookDesk
+from alerting.notify.desk import PolicyDesk, WebhookDesk
 from alerting.notify.http import Poster
 from alerting.notify.outbox import Outbox
+from alerting.notify.policies import CHANNEL as POLICY_CHANNEL
 from alerting.notify.policies import GatewayPolicies
 from alerting.notify.policy_channel import PolicyChannel
 from alerting.notify.sealing import Seal
@@ -293,8 +294,12 @@ def services(
         suppression=suppression,
         entries=EntryBook(database, book, suppression=suppression, line="test", now=clock),
         rule_hooks=RuleHooks(database, book, now=clock),
-        gateway_policies=gateway_policies,
-        poster=poster,
+        gateway_policies=PolicyDesk(
+            book=gateway_policies,
+            deliveries=Deliveries(database, channel=POLICY_CHANNEL, now=clock),
+            poster=poster,
+            wake=webhooks.wake,
+        ),
         webhooks=webhooks,
         usage_alerts=UsageAlerts(database, where="its `usage_alerts` section", now=clock),
         ledger=ledger,

@@ -17,6 +17,7 @@ from alerting.notify.policies import GatewayPolicies
 from alerting.notify.policy_channel import PolicyChannel
 from alerting.notify.sealing import Seal
 from alerting.notify.sender import Sender
+from storage.database import Sql
 from tests.support.receiver import Receiver, receiving
 
 NUMBERS = {"deny_rate": 0.72, "evaluation_count": 45, "period_days": 30}
@@ -204,8 +205,8 @@ async def test_a_delivery_of_a_policy_that_is_gone_or_unreadable_is_given_up(out
     gone = await outbox.channel("gateway_policy").send(delivery("x/0"))
     unread = await unreadable.send(delivery(f"{made.body['id']}/0"))
 
-    assert (gone.final, gone.error) == (True, "the gateway policy was deleted")
-    assert (unread.final, "make the policy anew" in unread.error) == (True, True)
+    assert (gone.final, gone.error) == (True, "the gateway policy has no such receiver any more")
+    assert (unread.final, "change the policy" in unread.error) == (True, True)
     await other.disable("x/0", reason="gone")  # nothing to disable
 
 
@@ -263,3 +264,52 @@ async def test_a_name_is_taken_once_and_there_are_only_so_many(ask: Any, monkeyp
 
     assert (again.status, again.body["detail"]) == (409, "There is a gateway policy 'to the SIEM' already: give this one another name")
     assert (more.status, more.body["detail"]) == (409, "There are 1 gateway policies, which is the most: remove some first")
+
+
+async def test_a_policy_is_changed_and_keeps_its_secret(ask: Any, database: Any, clock: Any, gateway_policies: GatewayPolicies) -> None:
+    made = (await ask("POST", json=a_policy("https://93.184.216.34/hook"))).body
+    await ask("POST", json=a_policy("https://93.184.216.34/hook", name="other"))
+    await gateway_policies.disable(f"{made['id']}/0", reason="it wants no more")
+
+    changed = await ask("PUT", f"/{made['id']}", json=a_policy("https://93.184.216.34/new", event_type_pattern="alert.created"))
+    taken = await ask("PUT", f"/{made['id']}", json=a_policy("https://93.184.216.34/hook", name="other"))
+    missing = await ask("PUT", "/none", json=a_policy("https://93.184.216.34/hook"))
+    private = await ask("PUT", f"/{made['id']}", json=a_policy("https://10.0.0.1/"))
+
+    action = {"type": "webhook", "url": "https://93.184.216.34/new", "disabled_reason": None}
+    assert (changed.status, changed.body["secret"]) == (200, None)
+    assert (changed.body["event_type_pattern"], changed.body["response_actions"]) == ("alert.created", [action])
+    assert gateway_policies.get(made["id"]).secret == made["secret"]
+    assert [one.status for one in (taken, missing, private)] == [409, 404, 422]
+    other = GatewayPolicies(database, seal=Seal(b"x" * 32), now=clock)
+    await other.load()
+    fresh = await other.change(made["id"], name="siem", pattern="alert.*", urls=["https://93.184.216.34/"], enabled=True, actor="ann")
+    assert fresh.secret not in (None, made["secret"])
+
+
+async def test_dead_letters_are_listed_and_sent_again(
+    *, ask: Any, book: AlertBook, about_a_rule: Any, receiver: Receiver, outbox: Any, database: Any, clock: Any
+) -> None:
+    action = {"type": "webhook", "url": receiver.url}
+    made = (await ask("POST", json=a_policy(receiver.url, response_actions=[action, action]))).body
+    await book.record([about_a_rule("A"), about_a_rule("B")])
+    await database.write(_dead)
+
+    dead = (await ask("GET", f"/{made['id']}/deliveries?state=dead&limit=3&offset=1")).body
+    replayed = await ask("POST", f"/{made['id']}/replay")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(Sender(database, outbox, now=clock).run())
+        await receiver.gets(4)
+        task.cancel()
+
+    assert (dead["total"], len(dead["deliveries"]), {one["url"] for one in dead["deliveries"]}) == (4, 3, {receiver.url})
+    assert [int(one["id"]) for one in dead["deliveries"]] == [3, 2, 1]
+    assert (dead["deliveries"][0]["event"], dead["deliveries"][0]["error"]) == ("alert.created", "no connection")
+    assert (replayed.status, replayed.body) == (200, {"replayed": 4})
+    assert (await ask("GET", f"/{made['id']}/deliveries")).body["total"] == 4
+    for method, path in (("GET", "deliveries"), ("POST", "replay")):
+        assert (await ask(method, f"/none/{path}")).status == 404
+
+
+def _dead() -> Any:
+    yield Sql("UPDATE deliveries SET state = 'dead', attempts = 10, next_at = NULL, last_error = 'no connection'", ())
