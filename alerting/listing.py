@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from alerting.alert import COLUMNS, Status
-from alerting.finding import AlertKind, Severity
+from alerting.finding import AlertKind, Severity, Taken
 from alerting.kinds import Selection
 from storage.database import Sql, Value
 
@@ -99,17 +99,33 @@ def _statuses(page: Page) -> Iterator[str]:
 def count(page: Page, *, most: int | None = None) -> Sql:
     """Return the statement that answers with the number of alerts on all pages of this kind; it stops counting at `most`."""
     params: list[Value] = []
-    where = _where(page, params)
-    if most is None:
-        return Sql(f"SELECT COUNT(*) FROM alerts WHERE {where}", tuple(params))  # noqa: S608  # the same
-    return Sql(f"SELECT COUNT(*) FROM (SELECT 1 FROM alerts WHERE {where} LIMIT ?) AS counted", (*params, most))  # noqa: S608  # the same
+    conditions = [_where(page, params)] if page.kinds is None else [*_groups(page)] or ["1 = 0"]
+    counted = " UNION ALL ".join(f"SELECT 1 FROM alerts WHERE {condition}" for condition in conditions)  # noqa: S608  # the same
+    bound = "" if most is None else " LIMIT ?"
+    text = f"SELECT COUNT(*) FROM ({counted}{bound}) AS counted"  # noqa: S608  # the same
+    return Sql(text, params if most is None else [*params, most])
+
+
+def _groups(page: Page) -> Iterator[str]:
+    """Yield the conditions of `_conditions`, as few as can be: kinds that are narrowed alike share one."""
+    alike: dict[tuple[tuple[Severity, ...], tuple[Taken, ...]], list[AlertKind]] = {}
+    for kind in page.kinds or ():
+        selection = kind if isinstance(kind, Selection) else Selection(kind=kind)
+        alike.setdefault((selection.severities, selection.actions), []).append(selection.kind)
+    for (severities, actions), kinds in alike.items():
+        wanted = [severity for severity in severities or Severity if page.severity in (None, severity)]
+        parts = [
+            _in("kind", kinds),
+            *([_in("severity", wanted)] if severities or page.severity else []),
+            *([_in("action", actions)] if actions else []),
+        ]
+        if wanted:
+            yield from (f"{' AND '.join(parts)}{status}" for status in _statuses(page))
 
 
 def _where(page: Page, params: list[Value]) -> str:
-    """Return the condition that a page puts, and bind its values."""
+    """Return the condition that a page of any kind puts, and bind its values."""
     where: list[str] = ["1 = 1"]
-    if page.kinds is not None:
-        where.append(_any_of(page.kinds))
     if page.dismissed is not None:
         where.append("resolved_at IS NOT NULL" if page.dismissed else "resolved_at IS NULL")
     if page.status is not None:
@@ -121,23 +137,6 @@ def _where(page: Page, params: list[Value]) -> str:
         where.append("seq < ?")
         params.append(page.after)
     return " AND ".join(where)
-
-
-def _any_of(kinds: Sequence[AlertKind | Selection]) -> str:
-    """Return a condition that is true for alerts of any of these kinds."""
-    selections = [kind if isinstance(kind, Selection) else Selection(kind=kind) for kind in kinds]
-    whole = [selection.kind for selection in selections if not (selection.actions or selection.severities)]
-    parts = [_in("kind", whole)] if whole else []
-    parts += [_narrowed(selection) for selection in selections if selection.kind not in whole]
-    return f"({' OR '.join(parts)})" if parts else "1 = 0"
-
-
-def _narrowed(selection: Selection) -> str:
-    parts = [f"kind = '{selection.kind.value}'"]
-    for column, words in (("action", selection.actions), ("severity", selection.severities)):
-        if words:
-            parts.append(_in(column, words))
-    return " AND ".join(parts)
 
 
 def _in(column: str, words: Sequence[StrEnum]) -> str:

@@ -13,7 +13,7 @@ LONGEST_CURSOR = 400
 
 def filters_hash(*parts: object) -> str:
     """Return what tells one question from another."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()[:16]
 
 
 def cursor_after(last: str, *, filters: str) -> str:

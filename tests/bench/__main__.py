@@ -21,7 +21,7 @@ from typing import Any
 
 import trustme
 
-from tests.bench import bench_rules, bench_tokens
+from tests.bench import bench_alerts, bench_rules, bench_tokens
 from tests.bench.measured import Measured, cpu_seconds
 from tests.bench.wire import Timing, Wire, flood, paced
 from tests.support.gateway import ROOT, Gateway, free_ports
@@ -270,7 +270,7 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--quick", action="store_true", help="a tenth of the calls, to see that it runs")
-    parser.add_argument("--proxy", action="store_true", help="only the proxy, not the counting of tokens")
+    parser.add_argument("--proxy", action="store_true", help="only the proxy, not tokens, rules and pages of alerts")
     arguments = parser.parse_args()
     share = 0.1 if arguments.quick else 1.0
     with tempfile.TemporaryDirectory(prefix="tollwatch-bench-") as folder, contextlib.ExitStack() as stack:
@@ -288,6 +288,7 @@ async def main() -> int:
     if not arguments.proxy:
         met = await bench_tokens.main() and met
         met = await bench_rules.main() and met
+        met = await bench_alerts.main(most=100_000 if arguments.quick else bench_alerts.SIZES[-1]) and met
     print("all targets met" if met else "targets missed")
     return 0 if met else 1
 

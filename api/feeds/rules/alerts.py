@@ -61,7 +61,7 @@ class RuleAlerts(Answer):
     """A page of alerts."""
 
     total: int
-    """How many there are on all pages."""
+    """How many there are on all pages: exact up to 10,000, beyond that as counted up to a minute ago."""
     alerts: list[RuleAlert]
 
 
@@ -70,7 +70,7 @@ async def list_alerts(ask: Ask) -> web.Response:
     query, book = ask.query_as(AlertQuery), ask.services.alerts
     kinds = list(RULES_TYPES.values()) if query.alert_type is None else [RULES_TYPES[query.alert_type]]
     status = None if query.status is None else STATUS[query.status]
-    total = await book.count(kinds=kinds, status=status)
+    total = await book.total(kinds=kinds, status=status)
     page = await book.list(kinds=kinds, status=status, limit=query.limit, skip=query.offset)
     return json_response({"total": total, "alerts": [rules_view(alert) for alert in page]})
 
