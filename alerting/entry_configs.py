@@ -226,7 +226,7 @@ def _own(change: Sql, audit: Sql, *, config_id: str) -> Work[None]:
         raise NoConfigError(config_id)
     raise DefinedInConfigError(
         f"the config {config_id} is defined by alerting.entry_configs in the config file, or is one of those that are shipped and stand "
-        "where that key is left out: change it there and start the gateway again (`tollwatch config show` names the file)"
+        "where that key is left out: change it there (`tollwatch config show` names the file), then `tollwatch reload`"
     )
 
 

@@ -235,6 +235,7 @@ def finding_of(firing: Firing, *, now: datetime, lasts: timedelta) -> Finding:
             **measured.evidence,
         },
         ends_at=max(firing.bucket.ends_at, now + lasts),
+        window=firing.bucket.ends_at - firing.bucket.starts_at,
     )
 
 

@@ -282,6 +282,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             silences.follow(new.alerting.silences)
             usage_watch.follow(BudgetBook(new.budgets).all)
             await usage_alerts.follow(new.usage_alerts)
+            await entries.configs.follow_file(new.alerting.entry_configs)
 
         async def prune_more() -> None:
             before = now() - timedelta(days=(await book.toggles()).retention_days)

@@ -18,7 +18,7 @@ from tollwatch.reload_audit import changes
 
 _log = structlog.get_logger(__name__)
 
-SWAPPED = ("mode", "rules", "detectors", "budgets", "users", "alerting.silences", "usage_alerts")
+SWAPPED = ("mode", "rules", "detectors", "budgets", "users", "alerting.silences", "alerting.entry_configs", "usage_alerts")
 """The sections, or keys in one, that a running gateway takes over."""
 
 

@@ -16,6 +16,7 @@ def changes(before: Config, after: Config, keys: Sequence[str]) -> str:
         "rules": (_by(before.rules, "id"), _by(after.rules, "id")),
         "budgets": (_by(before.budgets, "name"), _by(after.budgets, "name")),
         "users": (_by(before.users, "name"), _by(after.users, "name")),
+        "alerting.entry_configs": (_by(before.alerting.entry_configs, "title"), _by(after.alerting.entry_configs, "title")),
         "usage_alerts": (_by(before.usage_alerts, "name"), _by(after.usage_alerts, "name")),
     }.items():
         if differences := _differences(old, new):

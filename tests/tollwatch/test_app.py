@@ -131,7 +131,7 @@ def test_doctor_finds_all_well(run: Callable[..., Any]) -> None:
     assert [finding.check for finding in findings if not finding.ok] == ["no-such-program through exec"]
 
 
-SILENCE = "\nalerting: {silences: [{matchers: kind=prompt_size, comment: known}]}\n"
+ALERTING = "\nalerting: {silences: [{matchers: kind=prompt_size, comment: known}], entry_configs: [{title: Mine}]}\n"
 
 
 def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., Any]) -> None:
@@ -139,9 +139,10 @@ def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., A
         gateway.command("token", "create", "--name", "a", "--scope", "admin")
         text = gateway.config_file.read_text()
         before = _post(gateway, "small-1")[0]
-        gateway.config_file.write_text(text.replace("small-*", "tiny-*").replace("mode: enforce", "mode: monitor") + SILENCE)
+        gateway.config_file.write_text(text.replace("small-*", "tiny-*").replace("mode: enforce", "mode: monitor") + ALERTING)
         taken = gateway.command("reload").stdout
         after = _post(gateway, "small-1")[0]
+        grouped = [one["title"] for one in gateway.get("/api/v1/alerts/configs", token=gateway.token())[1]]
         gateway.config_file.write_text(text + "\nlog: {level: debug}\n")
         refused = gateway.command("reload", check=False)
         gateway.config_file.write_text(text.replace("mode", "mood"))
@@ -150,19 +151,22 @@ def test_commands_and_reload_go_through_the_running_gateway(run: Callable[..., A
         gateway.config_file.write_text(text)
         os.kill(os.getpid(), signal.SIGHUP)
         poll(lambda: len(_reloads(gateway)) > 1, what="the entry of the second reload")
-        return [before, taken, after, refused, faulty, _reloads(gateway)]
+        return [before, taken, after, grouped, refused, faulty, _reloads(gateway)]
 
-    *_, (before, taken, after, refused, faulty, reloads) = run(change, rules=RULES, mode="enforce")
+    *_, (before, taken, after, grouped, refused, faulty, reloads) = run(change, rules=RULES, mode="enforce")
 
     assert (before, after) == (403, 200)
-    assert taken == "mode is taken over\nrules is taken over\nalerting.silences is taken over\n"
+    assert taken == "mode is taken over\nrules is taken over\nalerting.silences is taken over\nalerting.entry_configs is taken over\n"
+    assert grouped == ["Mine"]
     assert "log.level changed, which needs a restart" in refused.stderr
     assert "did you mean 'mode'?" in faulty.stderr
+    shipped, changed = ["Security", "Spend", "Traffic anomalies"], ["mode", "rules", "alerting.silences", "alerting.entry_configs"]
+    to_and_fro = {"changed": changed, "rules": {"changed": ["R1"]}}
     assert reloads == [
-        ("SIGHUP", {"changed": ["mode", "rules", "alerting.silences"], "mode": ["monitor", "enforce"], "rules": {"changed": ["R1"]}}),
+        ("SIGHUP", {**to_and_fro, "mode": ["monitor", "enforce"], "alerting.entry_configs": {"added": shipped, "removed": ["Mine"]}}),
         (
             f"cli:{getpass.getuser()}",
-            {"changed": ["mode", "rules", "alerting.silences"], "mode": ["enforce", "monitor"], "rules": {"changed": ["R1"]}},
+            {**to_and_fro, "mode": ["enforce", "monitor"], "alerting.entry_configs": {"added": ["Mine"], "removed": shipped}},
         ),
     ]
 
