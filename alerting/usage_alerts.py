@@ -1,7 +1,7 @@
 """The usage alerts that are kept, by the config file and by the API, and how often each fired."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from typing import cast
 
 from alerting.toggles import DefinedInConfigError
 from alerting.usage_alert import COLUMNS, Trigger, Triggered, UsageAlert, definition_of, file_id, from_row, new_id
-from alerting.usage_settings import UsageAlertSettings
+from alerting.usage_settings import Channel, UsageAlertSettings, settings_of
 from storage.audit import audit_row
 from storage.database import Database, Sql, Work
 from storage.times import from_micros, to_micros
@@ -58,6 +58,11 @@ class UsageAlerts:
         """Return one by its id."""
         return self._all.get(key)
 
+    def channels_of(self, key: str) -> Collection[Channel]:
+        """Return through what one notifies; nothing for one that is gone. May be called from any thread."""
+        known = self._all.get(key)
+        return known.channels if known else ()
+
     async def load(self) -> None:
         """Read what is kept, and take over what the config file says. To be called at the start."""
         async with self._changing:
@@ -83,13 +88,13 @@ class UsageAlerts:
     async def update(self, key: str, changes: Mapping[str, object], *, actor: str) -> UsageAlert | None:
         """Change what is named of one of the API's; None when there is none.
 
-        Raises DefinedInConfigError for one of the config file, pydantic's ValidationError where the whole makes no sense any more.
+        Raises DefinedInConfigError for one of the config file, MisfitError where the whole makes no sense any more.
         """
         async with self._changing:
             known = self._changeable(key)
             if known is None:
                 return None
-            settings, at = UsageAlertSettings.model_validate({**known.settings.model_dump(), **changes}), self._now()
+            settings, at = settings_of({**known.settings.model_dump(), **changes}), self._now()
             armed_at = at if _means_other(known.settings, settings) else known.armed_at
             changed = replace(known, settings=settings, updated_at=at, armed_at=armed_at)
             await self._put(changed, action="usage_alert.changed", actor=actor)

@@ -1,17 +1,19 @@
 """What a usage alert is: the shape that the config file and the account feed share."""
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from metering.periods import PeriodKind
 from metering.settings import Section
 
+NAME = r"\S"
+"""A name is not blank."""
 MOST = 1_000_000_000_000
 """The largest threshold."""
-CHANNELS = ("email", "dashboard")
 
 
 class UsageType(StrEnum):
@@ -31,6 +33,7 @@ class UsageType(StrEnum):
     """An hour that is far from the same hour of other weeks; it has no threshold."""
 
 
+_WHOLE = 100
 _PER_CENT = (UsageType.ERROR_RATE, UsageType.QUOTA_LIMIT)
 
 type Channel = Literal["email", "dashboard"]
@@ -39,7 +42,7 @@ type Channel = Literal["email", "dashboard"]
 class UsageAlertSettings(Section):
     """One usage alert. Its threshold is in the unit of its type (US dollars, per cent, milliseconds)."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=200, pattern=NAME)
     type: UsageType
     threshold: int | float | None = Field(default=None, ge=0, le=MOST, allow_inf_nan=False)
     period: PeriodKind = "day"
@@ -51,22 +54,35 @@ class UsageAlertSettings(Section):
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> "UsageAlertSettings":
-        if fault := fault_of(self):
-            raise ValueError(f"{fault[0]}: {fault[1]}")
+        check(self)
         return self
 
 
-def fault_of(alert: UsageAlertSettings) -> tuple[str, str] | None:
-    """Return which field contradicts the type of a usage alert, and what it may be; None when none does."""
+class MisfitError(ValueError):
+    """A field of a usage alert that contradicts its type; `why` says what it may be."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
+
+
+def settings_of(values: Mapping[str, Any]) -> UsageAlertSettings:
+    """Return a definition of values that are each good by themselves. Raises MisfitError."""
+    check(UsageAlertSettings.model_construct(None, **values))
+    return UsageAlertSettings.model_validate(values)
+
+
+def check(alert: UsageAlertSettings) -> None:
+    """Raise MisfitError when the fields of a usage alert contradict each other."""
     if alert.threshold is None and alert.type is not UsageType.UNUSUAL_ACTIVITY:
-        return "threshold", f"{alert.type} needs a threshold, a number of {unit_of(alert.type)}"
-    if alert.threshold is not None and alert.type in _PER_CENT and alert.threshold > 100:
-        return "threshold", f"a threshold of {alert.type} is per cent, from 0 to 100"
+        raise MisfitError("threshold", f"{alert.type} needs a threshold, a number of {unit_of(alert.type)}")
+    if alert.threshold is not None and alert.type in _PER_CENT and alert.threshold > _WHOLE:
+        raise MisfitError("threshold", f"a threshold of {alert.type} is per cent, from 0 to 100")
     if alert.budget is not None and alert.type is not UsageType.QUOTA_LIMIT:
-        return "budget", f"only quota_limit looks at a budget; leave it out for {alert.type}"
+        raise MisfitError("budget", f"only quota_limit looks at a budget; leave it out for {alert.type}")
     if len(set(alert.notification_channels)) < len(alert.notification_channels):
-        return "notification_channels", "a channel stands twice"
-    return None
+        raise MisfitError("notification_channels", "a channel stands twice")
 
 
 def unit_of(kind: UsageType) -> str:

@@ -158,7 +158,7 @@ class UsageWatch:
         earliest = min(_first_bucket(alert, since).starts_at for alert in alerts)
         fired = cast("set[Key]", {tuple(row) for row in await self._database.read(_FIRED, (to_micros(earliest),))})
         due = await asyncio.to_thread(firings, alerts, usage, since=since, now=now, fired=fired)
-        fires = [one for one in await self._wanted(due) if await self._fire(one, now)]
+        fires = [one for one in await self._wanted(due) if await self.fire(one, now)]
         complete = min(now - _SLACK, opened or now).replace(minute=0, second=0, microsecond=0)
         if complete != watermark:
             await self._database.write(lambda: _set_watermark(complete))
@@ -193,7 +193,7 @@ class UsageWatch:
         toggles = (await self._book.toggles()).toggles
         return [one for one in due if toggles.get(_local_type(one) or "", True)]
 
-    async def _fire(self, firing: Firing, now: datetime) -> bool:
+    async def fire(self, firing: Firing, now: datetime) -> bool:
         """Write the trigger and its alert together; False where it fired already, or where its type is switched off."""
         occurrence = Occurrence(finding=finding_of(firing, now=now, lasts=self._expire_after), taken=Taken.ALERTED, at=now)
 

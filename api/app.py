@@ -10,7 +10,7 @@ from api.alertmanager import status as alertmanager
 from api.authorize import authorize
 from api.bodies import MAX_BYTES, parse_body, parse_form, read_raw
 from api.errors import ApiError
-from api.feeds import entries, local, org, rules
+from api.feeds import account, entries, local, org, rules
 from api.guards import check_content_type
 from api.middleware import dress, outer
 from api.openapi import DESCRIBED, Described
@@ -25,6 +25,7 @@ ROUTES: tuple[Route, ...] = (
     *login.ROUTES,
     *org.ROUTES,
     *local.ROUTES,
+    *account.ROUTES,
     *rules.ROUTES,
     *entries.ROUTES,
     *overview.ROUTES,

@@ -14,6 +14,7 @@ from alerting.rulebook import RuleBook
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
 from alerting.usage_alerts import UsageAlerts
+from alerting.usage_trial import UsageTrials
 from api.access import Access
 from api.settings import ApiSettings
 from api.status import Status
@@ -39,6 +40,7 @@ class Services:
     gateway_policies: PolicyDesk
     webhooks: WebhookDesk
     usage_alerts: UsageAlerts
+    usage_trials: UsageTrials
     ledger: Ledger
     streams: Streams
     status: Callable[[], Status]

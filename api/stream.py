@@ -59,7 +59,7 @@ class StreamQuery(Query):
 
 
 async def get_stream(ask: Ask) -> web.StreamResponse:
-    """Answer `GET /api/stream`: events `alert`, `call`, and `end`, which is the last and says why.
+    """Answer `GET /api/stream`: events `alert`, `call`, `notice` (a trial of a channel), and `end`, which is the last and says why.
 
     A stream goes on after the id in `Last-Event-ID`, which counts before `after`. Calls are live only: `/api/calls` has those before.
     """
@@ -113,7 +113,7 @@ class _Stream:
         try:
             await self._send("ready", {"types": sorted(self._types)}, more="retry: 3000\n")
             while (end := await self._ends()) is None:
-                if not (await self._alerts() | await self._calls()):
+                if not (await self._alerts() | await self._calls() | await self._notices()):
                     await self._rest()
         except ConnectionError:
             return  # the reader left
@@ -158,6 +158,14 @@ class _Stream:
                 await self._send("call", row.as_json())
         return bool(some)
 
+    async def _notices(self) -> bool:
+        """Send what is no alert and no call (trials of channels); return whether there was any."""
+        waiting = self._listener.notices
+        some = [waiting.popleft() for _ in range(len(waiting))] if "alerts" in self._types else []
+        for notice in some:
+            await self._send("notice", notice)
+        return bool(some)
+
     async def _rest(self) -> None:
         """Wait for calls, for the end, or until it is time to look at the alerts again."""
         try:
@@ -169,7 +177,7 @@ class _Stream:
         if time.monotonic() - self._spoke >= self._streams.pace.heartbeat:
             await self._write(b": heartbeat\n\n")
 
-    async def _send(self, event: Literal["ready", "alert", "call"], body: Mapping[str, object], *, more: str = "") -> None:
+    async def _send(self, event: Literal["ready", "alert", "call", "notice"], body: Mapping[str, object], *, more: str = "") -> None:
         await self._write(f"event: {event}\nid: {self._position}\n{more}data: ".encode() + orjson.dumps(body) + b"\n\n")
 
     async def _write(self, data: bytes) -> None:

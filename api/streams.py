@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +14,10 @@ AT_MOST: Final = 20
 """Streams at a time: each holds one of the connections that the API has."""
 MOST_CALLS: Final = 5_000
 """Calls that one reader may lag behind."""
+
+
+MOST_NOTICES: Final = 100
+"""Notices that a reader has yet to take; older ones are dropped, since they are kept elsewhere."""
 
 
 class TooManyStreamsError(Exception):
@@ -40,6 +44,7 @@ class Listener:
 
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     calls: deque[str] = field(default_factory=deque[str])
+    notices: deque[Mapping[str, object]] = field(default_factory=lambda: deque[Mapping[str, object]](maxlen=MOST_NOTICES))
     lags: bool = False
     """More calls ended than it took: those that it did not hear of are lost to it."""
 
@@ -80,6 +85,12 @@ class Streams:
             self._to_calls.discard(listener)
             if not self._to_calls:
                 self.ledger.on_ended = None
+
+    def tell(self, notice: Mapping[str, object]) -> None:
+        """Show everybody who listens now something that is no alert."""
+        for listener in self._listeners:
+            listener.notices.append(notice)
+            listener.wake.set()
 
     def close(self) -> None:
         """Let every stream end now, each with its last event."""

@@ -12,6 +12,11 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def whole_seconds(moment: datetime) -> str:
+    """Return `2025-01-15T10:30:00Z`, always without a fraction, as published samples have it."""
+    return rfc3339(moment.replace(microsecond=0))
+
+
 def unix_seconds(moment: datetime) -> int:
     """Return whole seconds since 1970."""
     return int(moment.timestamp())

@@ -192,8 +192,11 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         register = ClientRegister(database, now=now)
         await register.load()
         baselines = Baselines(database, now=now)
-        usage_alerts, usage_watch = await build_usage(config, database=database, book=book, budgets=budgets)
-        judge.on_ended = usage_watch.settled
+        streams = Streams(AlertChanges(database), ledger)
+        usage = await build_usage(
+            config, database=database, book=book, budgets=budgets, on_notice=lambda notice: streams.tell(notice.as_json())
+        )
+        judge.on_ended = usage.watch.settled
         rule_counts = RuleCounts(database)
         stack.push_async_callback(rule_counts.drain)
         parts = Parts(
@@ -239,9 +242,10 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             rule_hooks=RuleHooks(database, book, now=now),
             gateway_policies=notifying.policies,
             webhooks=notifying.desk,
-            usage_alerts=usage_alerts,
+            usage_alerts=usage.alerts,
+            usage_trials=usage.trials,
             ledger=ledger,
-            streams=Streams(AlertChanges(database), ledger),
+            streams=streams,
             status=lambda: state.status(ledger),
             settings=config.api,
             registry=registry,
@@ -280,8 +284,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         async def follow(new: Config) -> None:
             proxy.follow(new.users)
             silences.follow(new.alerting.silences)
-            usage_watch.follow(BudgetBook(new.budgets).all)
-            await usage_alerts.follow(new.usage_alerts)
+            usage.watch.follow(BudgetBook(new.budgets).all)
+            await usage.alerts.follow(new.usage_alerts)
             await entries.configs.follow_file(new.alerting.entry_configs)
 
         async def prune_more() -> None:
@@ -312,7 +316,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         supervisor.run("sender", notifying.sender.run)
         supervisor.every("prune_deliveries", _DAY, lambda: prune_deliveries(database, now=now()))
         supervisor.run("learning", learner.run)
-        supervisor.run("usage_alerts", usage_watch.run)
+        supervisor.run("usage_alerts", usage.watch.run)
         supervisor.run("rules", lambda: rule_watch.run(judge.swapped))
         supervisor.every("roll_up", _ROLL_UP, lambda: roll_up(database, now=now()))
         supervisor.every("roll_up_budgets", _ROLL_UP, lambda: roll_up_budgets(database))

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from alerting.notify.addresses import AddressGuard, ForbiddenAddressError, UrlError
 from alerting.notify.events import ALL, known_events
+from alerting.notify.mail_settings import EmailSettings
 from alerting.notify.signing import key_of
 from metering.settings import Section
 from metering.units import Span
@@ -51,6 +52,7 @@ class NotifySettings(Section):
     webhooks: tuple[WebhookSettings, ...] = ()
     allowed_networks: tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...] = ()
     """Networks beyond the public internet that webhooks may go to, by http too."""
+    email: EmailSettings | None = None
     timeout: Span = timedelta(seconds=10)
     """How long a receiver may take to answer."""
 

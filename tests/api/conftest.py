@@ -23,6 +23,9 @@ from alerting.notify.addresses import AddressGuard
 from alerting.notify.deliveries import Deliveries
 from alerting.notify.desk import PolicyDesk, WebhookDesk
 from alerting.notify.http import Poster
+from alerting.notify.mail import Mailer
+from alerting.notify.mail_channel import MailChannel
+from alerting.notify.mail_settings import EmailSettings
 from alerting.notify.outbox import Outbox
 from alerting.notify.policies import CHANNEL as POLICY_CHANNEL
 from alerting.notify.policies import GatewayPolicies
@@ -41,6 +44,8 @@ from alerting.settings import AlertingSettings, RuleHealthSettings
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
 from alerting.usage_alerts import UsageAlerts
+from alerting.usage_settings import UsageAlertSettings
+from alerting.usage_trial import UsageTrials
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -193,6 +198,39 @@ def board() -> StatusBoard:
 
 
 @pytest.fixture
+def file_usage_alerts() -> tuple[UsageAlertSettings, ...]:
+    """The usage alerts of the config file."""
+    return ()
+
+
+@pytest.fixture
+async def usage_alerts(database: SqliteDatabase, clock: MovableClock, file_usage_alerts: tuple[UsageAlertSettings, ...]) -> UsageAlerts:
+    made = UsageAlerts(database, file=file_usage_alerts, where="its `usage_alerts` section", now=clock)
+    await made.load()
+    return made
+
+
+@pytest.fixture
+def email_settings() -> EmailSettings | None:
+    """By which server mail is sent; none."""
+    return None
+
+
+@pytest.fixture
+def usage_trials(
+    database: SqliteDatabase, clock: MovableClock, usage_alerts: UsageAlerts, email_settings: EmailSettings | None, streams: Streams
+) -> UsageTrials:
+    mailer = None if email_settings is None else Mailer(email_settings, timeout=timedelta(seconds=5))
+    mail = MailChannel(mailer, channels_of=usage_alerts.channels_of, now=clock)
+    return UsageTrials(database, mail, on_notice=lambda notice: streams.tell(notice.as_json()), now=clock)
+
+
+@pytest.fixture
+def streams(database: SqliteDatabase, ledger: Ledger) -> Streams:
+    return Streams(AlertChanges(database), ledger)
+
+
+@pytest.fixture
 def settings() -> ApiSettings:
     return ApiSettings(allowed_hosts=("tollwatch.corp", "proxied.corp:8443"))
 
@@ -270,6 +308,9 @@ def services(
     book: AlertBook,
     database: SqliteDatabase,
     alerting_settings: AlertingSettings,
+    usage_alerts: UsageAlerts,
+    usage_trials: UsageTrials,
+    streams: Streams,
     rules: RuleBook,
     rule_watch: RuleWatch,
     gateway_policies: GatewayPolicies,
@@ -301,9 +342,10 @@ def services(
             wake=webhooks.wake,
         ),
         webhooks=webhooks,
-        usage_alerts=UsageAlerts(database, where="its `usage_alerts` section", now=clock),
+        usage_alerts=usage_alerts,
+        usage_trials=usage_trials,
         ledger=ledger,
-        streams=Streams(AlertChanges(database), ledger),
+        streams=streams,
         status=board,
         settings=settings,
         registry=registry,

@@ -12,7 +12,7 @@ from alerting import usage_alerts
 from alerting.toggles import DefinedInConfigError
 from alerting.usage_alert import ID, KIND_OF, file_id, new_id
 from alerting.usage_alerts import TooManyError
-from alerting.usage_settings import UsageAlertSettings, UsageType
+from alerting.usage_settings import MisfitError, UsageAlertSettings, UsageType
 
 
 def _settings(**changes: Any) -> UsageAlertSettings:
@@ -101,7 +101,7 @@ async def test_two_who_change_one_at_once_both_have_their_way(desk: Any) -> None
     await asyncio.gather(
         desk.alerts.update(made.id, {"threshold": 75}, actor="ada"), desk.alerts.update(made.id, {"period": "hour"}, actor="bob")
     )
-    with pytest.raises(ValidationError, match="from 0 to 100"):
+    with pytest.raises(MisfitError, match="from 0 to 100"):
         await desk.alerts.update(made.id, {"type": "error_rate", "threshold": 101}, actor="eve")
 
     assert (desk.alerts.get(made.id).settings.threshold, desk.alerts.get(made.id).settings.period) == (75, "hour")
