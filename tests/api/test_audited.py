@@ -59,6 +59,7 @@ AUDITED: dict[str, tuple[str, Any]] = {
     "POST /v1/webhooks/{id}/rotate": ("webhook.rotated", None),
     "DELETE /v1/webhooks/{id}": ("webhook.deleted", None),
     "POST /api/v1/gateway/policies": ("gateway_policy.created", POLICY),
+    "PUT /api/v1/gateway/policies/{id}": ("gateway_policy.changed", {**POLICY, "event_type_pattern": "alert.created"}),
     "DELETE /api/v1/gateway/policies/{id}": ("gateway_policy.deleted", None),
     "POST /api/v1/alerts/configs": ("entry_config.created", {"title": "Mine"}),
     "PUT /api/v1/alerts/configs/{id}": ("entry_config.updated", {"title": "Yours"}),
@@ -75,6 +76,7 @@ ELSEWHERE = {
     "POST /api/auth/setup": "tests/api/test_access.py",
     "POST /v1/webhooks/{id}/replay": "it needs a dead letter: tests/api/test_org_webhooks.py",
     "POST /v1/webhooks/{id}/deliveries/{delivery_id}/replay": "the same",
+    "POST /api/v1/gateway/policies/{id}/replay": "the same: tests/api/test_gateway_policies.py",
 }
 """Those that are shown elsewhere."""
 
