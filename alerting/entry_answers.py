@@ -79,8 +79,12 @@ def _settings(entry_id: str) -> Work[EntryConfigSettings]:
     rows = yield Sql(_CONFIG, (entry_id,))
     if not rows:
         raise NoEntryError(entry_id)
-    rows = yield Sql(DEFINITION, (rows[0][0],))
-    return read_definition(cast("str", rows[0][0]))
+    config_id = cast("str", rows[0][0])
+    rows = yield Sql(DEFINITION, (config_id,))
+    try:
+        return read_definition(cast("str", rows[0][0]))
+    except ValueError as error:
+        raise NotAllowedError(f"the config {config_id} of this entry was made by another version and cannot be read") from error
 
 
 def _check(settings: EntryConfigSettings, answer: Answer, text: str | None) -> None:

@@ -35,6 +35,13 @@ def alert_arguments(alerts: Group, add: Add) -> None:
     exported.add_argument("--until", metavar="WHEN", help="those that began before")
 
 
+def entry_arguments(entries: Group, add: Add) -> None:
+    """Add the commands on entries to their group."""
+    listed = add(entries, "ls", "entries:ls", "list entries, newest first", reads=True)
+    listed.add_argument("--limit", type=positive, default=50)
+    add(entries, "show", "entries:show", "show one entry and its events", reads=True).add_argument("id", help="its UUID")
+
+
 def silence_arguments(silences: Group, add: Add) -> None:
     """Add the commands on silences to their group."""
     listed = add(silences, "ls", "silences:ls", "list silences, the active first", reads=True)

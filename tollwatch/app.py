@@ -156,6 +156,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         notifying = await build_notifying(config, installation, database=database, outbox=outbox, suppression=suppression, stack=stack)
         entries = EntryBook(database, book, suppression=suppression, line=state.instance, now=now)
         await entries.configs.follow_file(config.alerting.entry_configs)
+        for config_id in await entries.configs.broken():
+            _log.warning("entry_config_unreadable", config_id=config_id, remedy="delete it, or start the version that made it")
         budgets = BudgetBook(config.budgets).all
         ledger = Ledger(database, instance=state.instance, now=now, on_settled=judge.on_settled, budgets=budgets, on_health=judge.on_health)
         stack.push_async_callback(ledger.drain)

@@ -19,7 +19,7 @@ from alerting.silence import SilenceDraft
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
 from alerting.toggles import DefinedInConfigError
-from storage.database import Sql
+from storage.database import Sql, StoreError
 from storage.sqlite import SqliteDatabase
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=None).astimezone()
@@ -302,7 +302,7 @@ def _delete_the_first_alert() -> Any:
 async def test_a_page_of_detections_ends_between_two_moments(
     entries: EntryBook, book: AlertBook, an_occurrence: Any, clock: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("alerting.entries.PAGE", 3)
+    monkeypatch.setattr("alerting.entry_reading.PAGE", 3)
     for size in (2, 5, 4):
         clock.pass_by(seconds=1)
         await book.record([an_occurrence(str(number)) for number in range(size)])
@@ -478,12 +478,40 @@ async def test_a_config_of_the_file_is_changed_in_the_file_alone(entries: EntryB
 async def test_a_stored_config_that_cannot_be_read_stops_nobody(entries: EntryBook, find: Find, database: Any) -> None:
     made = await entries.configs.create(ONE, actor="p")
     await entries.configs.create(THREE, actor="p")
-    await database.write(lambda: _spoil(made.id))
     await find()
+    [entry] = (await entries.page(since=LONG_AGO)).entries
+    await database.write(lambda: _spoil(made.id))
+    await find(61)
 
     assert await entries.configs.broken() == [made.id]
-    assert await shown(entries) == []
-    assert len((await entries.detections(since=LONG_AGO)).detections) == 1
+    assert await shown(entries) == [("All", "openai/bot/chat", 1)]
+    assert len((await entries.detections(since=LONG_AGO)).detections) == 2
+    with pytest.raises(NotAllowedError, match="made by another version"):
+        await entries.answer(entry.id, Answer.VIEW, actor="p")
+    await entries.configs.remove(made.id, actor="p")
+    assert await entries.configs.broken() == []
+
+
+async def test_what_is_known_is_shown_while_the_store_cannot_be_written(
+    entries: EntryBook, find: Find, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_work: Any) -> None:
+        raise StoreError("the disk is full")
+
+    await entries.configs.follow_file([ONE])
+    await find(agent="a")
+    await entries.follow()
+    await find(agent="b")
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "write", full)
+        meanwhile = await shown(entries)
+        detected = (await entries.detections(since=LONG_AGO)).detections
+        with pytest.raises(StoreError, match="disk is full"):
+            await entries.follow()
+
+    assert meanwhile == [("All", "openai/a/chat", 1)]
+    assert [one.place.name for one in detected] == ["openai/a/chat"]
+    assert len(await shown(entries)) == 2
 
 
 def _spoil(config_id: str) -> Any:

@@ -192,7 +192,7 @@ async def test_whoever_sends_back_the_last_created_at_gets_each_entry_once(gatew
 
 @pytest.mark.usefixtures("configs")
 async def test_a_long_answer_says_where_the_next_is(ask: Ask, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alerting.entries.PAGE", 3)
+    monkeypatch.setattr("alerting.entry_reading.PAGE", 3)
     for number in range(7):
         await find(f"agent-{number}")
 
@@ -210,8 +210,8 @@ async def test_a_long_answer_says_where_the_next_is(ask: Ask, find: Find, monkey
 
 @pytest.mark.usefixtures("configs")
 async def test_an_answer_is_not_longer_than_it_can_be_read(gateway: Any, ask: Ask, find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alerting.entries.MOST_EVENTS", 4)
-    monkeypatch.setattr("alerting.entries._MOST_EVENTS_OF_A_PAGE", 5)
+    monkeypatch.setattr("alerting.entry_reading.MOST_EVENTS", 4)
+    monkeypatch.setattr("alerting.entry_reading._MOST_EVENTS_OF_A_PAGE", 5)
     for agent in ("a", "b"):
         for _ in range(6):
             gateway.clock.advance(seconds=1)
