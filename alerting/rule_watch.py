@@ -77,20 +77,20 @@ class RuleWatch:
 
     async def evaluate(self, rule_id: str) -> Health | None:
         """Measure one enabled rule now, with the alerts that it brings; None where there is none."""
-        return next((one for one in await self._check(measured=rule_id) if one.rule.id == rule_id), None)
+        await self._check(measured=rule_id)
+        return await self.health(rule_id)
 
     def is_dormant(self, health: Health) -> bool:
         """Whether a rule was not evaluated for long."""
         return rule_health.is_dormant(health, self._settings, self._now())
 
-    async def _check(self, *, measured: str | None = None) -> list[Health]:
+    async def _check(self, *, measured: str | None = None) -> None:
         async with self._looking:
             at = self._now()
             healths = await self._read(self._rules(), at)
             await self._dormant(healths, at)
             await self._denying(healths)
             await self._measure(healths, at, measured)
-        return healths
 
     async def _read(self, rules: Sequence[RuleSettings], at: datetime) -> list[Health]:
         return await read_health(self._database, self._counts, rules, analysis=self._analysis, settings=self._settings, now=at)

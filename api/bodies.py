@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import cast
 from urllib.parse import parse_qsl
 
@@ -35,6 +35,11 @@ class Answer(BaseModel):
     """What a route answers, for its description and the tests; handlers need not build it. A docstring under a field describes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def without(value: object, keys: Collection[str]) -> object:
+    """Return what is to be checked without keys that answers have: so that an answer, changed, may be sent back."""
+    return {key: one for key, one in cast("dict[str, object]", value).items() if key not in keys} if isinstance(value, dict) else value
 
 
 async def read_raw(request: web.Request) -> bytes:

@@ -283,7 +283,7 @@ async def test_a_rule_is_measured_when_somebody_asks_for_it_and_a_decline_is_tol
     assert (healthy.score, measured.score) == (68, 68)
     assert watched.watch.is_dormant(measured)
     assert await watched.open(AlertKind.RULE_HEALTH_DECLINE) == ["A"]
-    assert (await watched.watch.health("A")).record.score == 68
+    assert (measured.record.score, measured.record.measured_at) == (68, watched.clock())
 
 
 async def test_no_health_is_told_of_a_rule_that_is_off_or_does_not_exist(watched: Watched) -> None:

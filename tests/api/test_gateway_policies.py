@@ -287,6 +287,15 @@ async def test_a_policy_is_changed_and_keeps_its_secret(ask: Any, database: Any,
     assert fresh.secret not in (None, made["secret"])
 
 
+async def test_a_policy_that_was_answered_may_be_changed_and_sent_back(ask: Any) -> None:
+    made = (await ask("POST", json=a_policy("https://93.184.216.34/hook"))).body
+
+    changed = await ask("PUT", f"/{made['id']}", json={**made, "name": "other"})
+
+    assert (changed.status, changed.body) == (200, {**made, "name": "other", "secret": None})
+    assert (await ask("PUT", f"/{made['id']}", json={**made, "nothing": 1})).status == 422
+
+
 async def test_dead_letters_are_listed_and_sent_again(
     *, ask: Any, book: AlertBook, about_a_rule: Any, receiver: Receiver, outbox: Any, database: Any, clock: Any
 ) -> None:

@@ -162,6 +162,17 @@ async def test_the_id_of_a_rule_does_not_change(ask: Any) -> None:
     assert (passed.status, passed.body["id"]) == (200, "NO-O3")
 
 
+async def test_what_was_answered_may_be_changed_and_sent_back(ask: Any) -> None:
+    await ask("POST", "", json={**NEW, "match": {"model": {"not": ["gpt-*"]}, "weekdays": "mon-fri", "timezone": "Europe/Berlin"}})
+    found = (await ask("GET", "/NO-O3")).body
+
+    changed = await ask("PUT", "/NO-O3", json={**found, "owner": "ann"})
+
+    assert (changed.status, changed.body) == (200, {**found, "owner": "ann", "warnings": []})
+    assert (await ask("PUT", "/NO-O3", json={**found, "nothing": 1})).body["detail"] == "unknown key nothing"
+    assert (await ask("PUT", "/NO-O3", json=[])).status == 422
+
+
 async def test_a_rule_of_an_odd_name_is_found_by_it(ask: Any) -> None:
     made = await ask("POST", "", json={**NEW, "id": "größer als 50 %"})
     found = await ask("GET", "/gr%C3%B6%C3%9Fer%20als%2050%20%25")

@@ -2,16 +2,16 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from aiohttp import web
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from alerting.notify.addresses import ForbiddenAddressError, UrlError
 from alerting.notify.deliveries import DeliveryState, KeptDelivery
 from alerting.notify.policies import GatewayPolicy, NoPolicyError, PolicyConflictError, checked_pattern, target_of
 from alerting.org_view import org_moment
-from api.bodies import Answer, Body
+from api.bodies import Answer, Body, without
 from api.errors import ApiError, InvalidError, json_response
 from api.feeds.org.webhook_models import DeliveryAnswer, delivery_json
 from api.params import Query
@@ -19,6 +19,7 @@ from api.route import Ask, Route
 from api.scopes import Scope
 
 _FEED: Final = "rules"
+type Json = dict[str, object]
 _MOST_ACTIONS = 10
 
 
@@ -44,6 +45,25 @@ class NewPolicy(Body):
     @classmethod
     def _matches_some(cls, value: str) -> str:
         return checked_pattern(value)
+
+
+class ChangedPolicyBody(NewPolicy):
+    """The whole policy as it is to be. What an answer shows beside may stand there and is not read."""
+
+    model_config = ConfigDict(strict=False)  # what is left out below leaves Python's own lists and objects
+
+    enabled: bool = Field(default=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_answered(cls, value: object) -> object:
+        bare = without(value, {"id", "created_at", "created_by", "secret"})
+        if not isinstance(bare, dict):
+            return bare
+        policy = cast("Json", bare)
+        if isinstance(actions := policy.get("response_actions"), list):
+            policy["response_actions"] = [without(action, {"disabled_reason"}) for action in cast("list[object]", actions)]
+        return policy
 
 
 class PolicyQuery(Query):
@@ -146,7 +166,7 @@ async def add_policy(ask: Ask) -> web.Response:
 
 async def change_policy(ask: Ask) -> web.Response:
     """Answer `PUT /api/v1/gateway/policies/{id}`: the whole policy as it is to be; a receiver that wanted no more is told again."""
-    body, before = ask.body_as(NewPolicy), _named(ask)
+    body, before = ask.body_as(ChangedPolicyBody), _named(ask)
     urls = await _looked_at(ask, body)
     with _refusals():
         changed = await ask.services.gateway_policies.book.change(
@@ -267,7 +287,7 @@ ROUTES = (
         handler=change_policy,
         scope=Scope.CONFIG_WRITE,
         feed=_FEED,
-        body=NewPolicy,
+        body=ChangedPolicyBody,
         answers={200: ChangedPolicy},
         errors=(409,),
         summary="Put another definition in the place of a gateway policy; its secret stays",

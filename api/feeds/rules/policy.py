@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Final, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alerting.conflicts import analyse_one, conflict_findings
 from alerting.rule_health import Health
 from alerting.rule_settings import RuleSettings
 from alerting.rulebook import KeptRule, NoRuleError, ReadOnlyRuleError, RuleExistsError
-from api.bodies import Answer
+from api.bodies import Answer, without
 from api.errors import ApiError, InvalidError, json_response
 from api.params import Query
 from api.route import Ask, Route
@@ -42,10 +42,18 @@ class NewRule(RuleSettings):
     enabled: bool = Field(default=True, strict=True)
 
 
+_SHOWN_ALONE = frozenset({"origin", "in_force", "created_at", "created_by", "updated_at", "updated_by", "warnings"})
+
+
 class ChangedRule(NewRule):
-    """The whole rule as it is to be; its id is that of the path."""
+    """The whole rule as it is to be; its id is that of the path. What an answer shows beside may stand there and is not read."""
 
     id: str = Field(default="", max_length=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_answered(cls, value: object) -> object:
+        return without(value, _SHOWN_ALONE)
 
 
 class RuleAnswer(RuleSettings):
