@@ -149,3 +149,30 @@ def test_the_pauses_are_those_of_the_schedule_with_a_fifth_of_jitter() -> None:
     assert pause_after(len(PAUSES) + 1) is None
     assert pause_after(1, retry_after=timedelta(minutes=7)) == timedelta(minutes=7)
     assert pause_after(1, retry_after=timedelta(days=300)) == timedelta(hours=24)
+
+
+async def test_a_sender_that_dies_after_a_message_was_sent_sends_it_once_more_with_the_same_id(
+    house: Any, occur: Maker, recorder: Any, running: Any
+) -> None:
+    dies = asyncio.Event()
+
+    class Dying(type(recorder)):
+        async def send(self, delivery: Delivery) -> Result:
+            await super().send(delivery)
+            if len(self.sent) == 1:
+                dies.set()
+                await asyncio.Event().wait()  # the message is out, and nothing is noted any more
+            return Result(status=200)
+
+    channel = Dying()
+    house.outbox.add(channel)
+    await house.book.record([occur()])
+
+    async with running(house.sender()):
+        await dies.wait()
+    async with running(house.sender()) as sender:
+        first, second = await channel.gets(2)
+        await house.turned(sender)
+
+    assert first == second
+    assert [row[3:5] for row in await house.rows()] == [("delivered", 1)]
