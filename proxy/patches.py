@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from OpenSSL import SSL
 
-from proxy import cutting, goaway, inplace, lookups, shortcut, websocket_layer
+from proxy import cutting, goaway, inplace, letting_go, lookups, shortcut, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -71,6 +71,7 @@ def install() -> None:
     lookups.install()
     inplace.install()
     shortcut.install()
+    letting_go.install()
     cutting.install()
     goaway.install()
     websocket_layer.install(LIMIT)

@@ -96,6 +96,22 @@ async def test_the_intents_of_one_turn_are_one_batch(bench: Any) -> None:
     assert [held for _event, _amount, _spent, held in await bench.history()] == list(range(10, 210, 10))
 
 
+async def test_what_the_next_turn_brings_shares_the_batch_and_an_endless_row_of_turns_does_not_hold_it_up(bench: Any) -> None:
+    loop, asked = asyncio.get_running_loop(), []
+    async with asyncio.TaskGroup() as tasks:
+
+        def ask() -> None:
+            asked.append(tasks.create_task(bench.ledger.admit(bench.intent(bench.hold(10)))))
+            if not bench.ledger.stats.batches:
+                loop.call_soon(ask)
+
+        ask()
+
+    assert bench.ledger.stats.granted == len(asked)
+    assert 2 <= len(asked) <= 20
+    assert bench.ledger.stats.batches <= 2 + len(asked) // 2
+
+
 async def test_a_hold_that_does_not_fit_is_denied_and_leaves_nothing(bench: Any) -> None:
     await bench.ledger.admit(bench.intent(bench.hold(800)))
     intent = bench.intent(bench.hold(201))
@@ -199,8 +215,8 @@ async def test_a_cancelled_admission_holds_nothing(bench: Any) -> None:
     intent = bench.intent(bench.hold(500))
     async with asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(bench.ledger.admit(intent))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)  # the batch is with the store
+        while bench.ledger._in_flight is None:  # noqa: SLF001, ASYNC110 - nothing public tells that the batch is with the store
+            await asyncio.sleep(0)
         waiting.cancel()
     await bench.ledger.drain()
 

@@ -72,7 +72,7 @@ class Accounts(RuleBasedStateMachine):
         elif answer.hopeless:
             assert self.charged["b"] + answer.needed > LIMIT
         else:
-            assert answer.state.spent + answer.state.held + answer.needed > LIMIT or self.waiting
+            assert answer.state.spent + answer.state.held + answer.needed > LIMIT or self.waiting or self.asked  # behind those before it
 
     def call(self) -> Call:
         at = START + timedelta(milliseconds=next(self.numbers))
