@@ -57,6 +57,7 @@ from api.streams import Streams
 from metering.ledger import Ledger
 from storage.audit import AuditTrail
 from storage.sqlite import SqliteDatabase
+from tests.support.described import check_answer
 
 START = datetime(2025, 1, 15, 10, 30, tzinfo=UTC)
 CODE = "setup-1234-code"
@@ -136,6 +137,8 @@ class Gateway:
         async with self.client.request(method, self.url + path, headers=headers, **more) as response:
             raw = await response.read()
             is_json = response.content_type == "application/json" and raw
+            if is_json:
+                check_answer(method, path.partition("?")[0], response.status, raw)
             return Answer(response.status, dict(response.headers), await response.json() if is_json else None, raw)
 
 

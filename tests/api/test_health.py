@@ -75,7 +75,7 @@ async def test_metrics_are_openmetrics_where_asked_for(gateway: Any) -> None:
 async def test_the_index_names_what_is_there(gateway: Any) -> None:
     body = (await gateway.ask("GET", "/")).body
 
-    assert body["feeds"] == {"local": "/api/alerts"}
+    assert set(body["feeds"]) == {route.feed for route in ROUTES if route.feed}
     assert body["version"] == "0.1.0"
-    for path in (*body["feeds"].values(), body["calls"], body["status"], body["spend"], *body["health"]):
+    for path in (*body["feeds"].values(), body["calls"], body["status"], body["spend"], body["description"], body["docs"], *body["health"]):
         assert (await gateway.ask("GET", path)).status != 404

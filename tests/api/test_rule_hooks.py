@@ -11,7 +11,7 @@ from standardwebhooks.webhooks import Webhook
 
 from alerting.book import AlertBook
 from alerting.conditions import Condition, Conditions
-from alerting.finding import AlertKind
+from alerting.finding import AlertKind, Subject
 from alerting.notify.signing import new_secret
 from api.app import ROUTES
 from api.settings import ApiSettings, HookSettings
@@ -104,7 +104,7 @@ async def test_a_message_is_forgotten_after_a_week(send: Any, gateway: Any, data
 
 
 async def test_a_report_is_the_same_alert_as_what_the_gateway_finds_itself(send: Any, book: AlertBook, occur: Any) -> None:
-    await book.record([occur(AlertKind.RULE_HEALTH_DECLINE, episode=("SEC-003",))])
+    await book.record([occur(AlertKind.RULE_HEALTH_DECLINE, episode=("SEC-003",), subject=Subject(rule_id="SEC-003"))])
 
     assert (await send(REPORT)).body["alert"]["id"] == "alert-001"
     assert (await book.get(1)).occurrence_count == 2
