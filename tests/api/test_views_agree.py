@@ -104,6 +104,8 @@ class ViewsAgree(Living, RuleBasedStateMachine):
             alert = self.open[key] = Expected(len(self.alerts) + 1, sort, name, key, self.time, finding.ends_at)
             alert.history.append(("opened", None, None))
             self.alerts.append(alert)
+        if alert.count:
+            self.raised.add(alert.seq)
         alert.count += times
         alert.last_seen = self.time
         new = self.unseen_detections()

@@ -64,6 +64,8 @@ class Expected:
     dismissed: bool = False
     resolution: str | None = None
     history: list[Event] = field(default_factory=list)
+    streamed: int = 0
+    """How many of them the stream has told."""
 
     @property
     def status(self) -> str:
@@ -91,6 +93,8 @@ class Model:
         self.open: dict[str, Expected] = {}
         self.mutes: dict[str, tuple[Expected, datetime]] = {}
         self.silences: dict[str, tuple[str, datetime]] = {}
+        self.raised: set[int] = set()
+        self.streamed = "0"
         self.off = False
         self.entries: dict[str, Done] = {}
         self.detections: dict[str, int] = {}

@@ -1,5 +1,7 @@
 """A running API over a store that can be left and opened again, for tests that do so many times."""
 
+import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,6 +13,7 @@ from argon2 import PasswordHasher
 from argon2.profiles import CHEAPEST
 
 from alerting.book import AlertBook
+from alerting.changes import AlertChanges
 from alerting.entries import EntryBook
 from alerting.settings import AlertingSettings
 from alerting.silences import SilenceBook
@@ -21,6 +24,7 @@ from api.listener import ApiServer
 from api.scopes import Scope
 from api.services import Services
 from api.settings import SessionSettings
+from api.streams import Pace, Streams
 from metering.ledger import Ledger
 from storage.audit import AuditTrail
 from storage.sqlite import SqliteDatabase
@@ -60,6 +64,7 @@ class House:
         silences = SilenceBook(database, defined=settings.silences, now=now)
         await silences.load()
         suppression = Suppression(database, silences, now=now)
+        ledger = Ledger(database, instance="test", now=now, on_settled=lambda _settled: None)
         services = replace(
             template,
             access=access,
@@ -68,7 +73,8 @@ class House:
             silences=silences,
             suppression=suppression,
             entries=EntryBook(database, book, suppression=suppression, line="test", now=now),
-            ledger=Ledger(database, instance="test", now=now, on_settled=lambda _settled: None),
+            ledger=ledger,
+            streams=Streams(AlertChanges(database), ledger, pace=Pace(look=0.005, heartbeat=60, recheck=60, patience=10)),
             now=now,
         )
         server = ApiServer(create_app(services))
@@ -83,6 +89,20 @@ class House:
         async with self.client.request(method, f"http://127.0.0.1:{self.server.address[1]}{path}", **more) as answer:
             is_json = answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else await answer.read()
+
+    async def stream(self, after: str, until: str) -> list[dict[str, Any]]:
+        """Return what the stream tells of alerts after one event and up to another."""
+        assert self.server.address is not None
+        url = f"http://127.0.0.1:{self.server.address[1]}/api/stream?types=alerts"
+        told: list[dict[str, Any]] = []
+        event: dict[str, str] = {}
+        async with asyncio.timeout(20), self.client.get(url, headers={"Last-Event-ID": after}) as answer:
+            while event.get("id") != until:
+                lines = (await answer.content.readuntil(b"\n\n")).decode().splitlines()
+                event = dict(line.split(": ", 1) for line in lines if line)
+                if event["event"] == "alert":
+                    told.append(json.loads(event["data"]))
+        return told
 
     async def close(self) -> None:
         await self.client.close()

@@ -61,6 +61,21 @@ def the_history(living: Living) -> None:
         assert {entry.actor for entry in told if not entry.feed} == {"system"}
 
 
+def the_stream(living: Living) -> None:
+    """Goes on after what was told before, and tells each change once."""
+    latest = str(living.run(living.house.services.streams.changes.latest()))
+    told = living.run(living.house.stream(living.streamed, latest)) if latest != living.streamed else []
+    living.streamed = latest
+    for alert in living.alerts:
+        mine = [one for one in told if one["alert"]["seq"] == alert.seq]
+        changes = [(one["change"], one["feed"], one["note"]) for one in mine if one["change"] != "raised"]
+        assert changes == alert.history[alert.streamed :]
+        alert.streamed = len(alert.history)
+        assert (alert.seq in living.raised) == any(one["change"] == "raised" for one in mine)
+        assert all((one["alert"]["status"], one["alert"]["occurrence_count"]) == (alert.status, alert.count) for one in mine)
+    living.raised.clear()
+
+
 def the_local_feed(living: Living) -> None:
     expected = [(f"alert_{a.seq}", a.sort.local, a.resolution is not None) for a in living.newest(lambda a: a.sort.local is not None)]
     assert [(a["id"], a["type"], a["dismissed"]) for a in living.ask("GET", "/api/alerts")["alerts"]] == expected
@@ -120,4 +135,13 @@ def the_entries(living: Living) -> None:
     assert due - living.held <= set(taken)
 
 
-CHECKS = [the_book, the_history, the_local_feed, the_rules_feed, the_alertmanager, the_entries, *([the_org_feed] if HAS_ORG else [])]
+CHECKS = [
+    the_book,
+    the_history,
+    the_stream,
+    the_local_feed,
+    the_rules_feed,
+    the_alertmanager,
+    the_entries,
+    *([the_org_feed] if HAS_ORG else []),
+]
