@@ -25,28 +25,37 @@ class MailServer:
     """By recipient, or `data`: the answer."""
     account: tuple[str, str] | None = None
     encrypted: list[bool] = field(default_factory=list[bool])
+    asked: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+
+    async def is_asked(self, times: int = 1) -> None:
+        """Wait until somebody came with so many mails, taken or not."""
+        async with asyncio.timeout(10):
+            for _ in range(times):
+                await self.asked.acquire()
 
     async def handle_RCPT(self, _server: Any, session: Any, envelope: Envelope, address: str, _options: Any) -> str:  # noqa: N802 - its name
         if self.account and not session.authenticated:
             return "530 5.7.0 Authentication required"
         if address in self.refusals:
+            self.asked.release()
             return self.refusals[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - the same
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802 - the same
+        self.asked.release()
         if "data" in self.refusals:
             return self.refusals["data"]
         content = cast("bytes", envelope.content)
         self.mails.append(email.message_from_bytes(content, policy=email.policy.default))
         self.recipients += envelope.rcpt_tos
-        self.encrypted.append(session.ssl is not None)
+        self.encrypted.append(server.transport.get_extra_info("ssl_object") is not None)
         return "250 taken"
 
     def authenticate(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
         login = (given.login.decode(), given.password.decode())
         self.logins.append(login)
-        return AuthResult(success=login == self.account)
+        return AuthResult(success=login == self.account, handled=False)
 
 
 @asynccontextmanager
