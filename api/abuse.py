@@ -41,13 +41,13 @@ def login_abuse(source: str, proof: Proof, *, failures: int, waits: bool) -> Fin
 
 @dataclass(slots=True)
 class Abuse:
-    """Tells of sources that fail too often, each once a minute at most."""
+    """Tells of sources that fail too often, of each once a minute at most for each proof that they fail at."""
 
     now: Clock
     report: Report
     """Where findings go."""
     _unknown: dict[str, deque[datetime]] = field(default_factory=dict[str, deque[datetime]])
-    _told: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    _told: dict[tuple[str, Proof], datetime] = field(default_factory=dict[tuple[str, Proof], datetime])
 
     def unknown_token(self, source: str) -> None:
         """Count a bearer token that is good for nothing."""
@@ -66,17 +66,17 @@ class Abuse:
 
     def _tell(self, source: str, proof: Proof, *, failures: int, waits: bool) -> None:
         now = self.now()
-        told = self._told.get(source)
+        told = self._told.get((source, proof))
         if told is not None and now - told < TOLD_EVERY:
             return
         if told is None:
             _make_room(self._told)
-        self._told[source] = now
+        self._told[source, proof] = now
         finding = login_abuse(source, proof, failures=failures, waits=waits)
         self.report([Occurrence(finding=finding, taken=Taken.THROTTLED if waits else Taken.ALERTED, at=now)])
 
 
-def _make_room(known: dict[str, deque[datetime]] | dict[str, datetime]) -> None:
+def _make_room[Key, Value](known: dict[Key, Value]) -> None:
     """Forget the source that was met first when there are too many."""
     if len(known) >= _SOURCES:
         del known[next(iter(known))]
