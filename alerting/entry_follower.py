@@ -21,8 +21,8 @@ from storage.database import Many, Row, Sql, Value, Work
 from storage.ids import uuid7
 from storage.times import to_micros
 
-BATCH = 500
-"""Detections that one transaction takes."""
+BATCH = 100
+"""Detections that one transaction takes: some milliseconds, which calls may have to wait for."""
 _NEVER_ENDS = timedelta(days=1)
 """A call that did not end for so long is not waited for."""
 

@@ -16,6 +16,8 @@ LABELS: tuple[str, ...] = tuple(row.entries_label for row in KINDS.values() if r
 """What entries call the kinds that they tell of."""
 
 LONGEST_TEXT = 500
+LONGEST_PLACE = 1_300
+"""Two names as long as they are shown, every sign of them escaped, and the kind of endpoint."""
 _NAMESPACE = UUID("9e7f1c52-41c5-5b0c-9d5e-0f1b6c1d7a44")
 _WEEK = 7 * 86_400
 
@@ -54,7 +56,7 @@ def _name(item: object) -> object:
     return cast("Mapping[str, object]", item).get("name", item) if isinstance(item, Mapping) else item  # pyright: ignore[reportUnknownArgumentType]  # the cast tells it
 
 
-type Name = Annotated[str, Field(min_length=1, max_length=700)]
+type Name = Annotated[str, Field(min_length=1, max_length=LONGEST_PLACE)]
 
 
 class EntryConfigSettings(Section):

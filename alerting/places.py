@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
+from alerting.subjects import shown
 from metering.call import Endpoint
 
 NOBODY = "-"
@@ -36,7 +37,7 @@ def place(name: str) -> Place:
 
 
 def _part(value: str | None) -> str:
-    return value.translate(_ESCAPES) if value else NOBODY
+    return (shown(value) or "").translate(_ESCAPES) if value else NOBODY
 
 
 def _title(name: str) -> str:

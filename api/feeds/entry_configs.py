@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field, ValidationError
 
 from alerting.entry_configs import EVERYWHERE, KeptConfig, NoConfigError, TooManyConfigsError
-from alerting.entry_settings import LABELS, LONGEST_TEXT, EntryConfigSettings
+from alerting.entry_settings import LABELS, LONGEST_PLACE, LONGEST_TEXT, EntryConfigSettings
 from alerting.places import Place, place
 from alerting.toggles import DefinedInConfigError
 from api.bodies import Answer, Body
@@ -63,7 +63,7 @@ class SilenceBody(Body):
 
     until: str | None = Field(max_length=40)
     """RFC 3339, or a date; without an offset it is UTC."""
-    roi: str | None = Field(default=None, min_length=1, max_length=700)
+    roi: str | None = Field(default=None, min_length=1, max_length=LONGEST_PLACE)
     """Only at this place (its name)."""
 
 

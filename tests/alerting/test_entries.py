@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from alerting.book import AlertBook
 from alerting.entries import EntryBook
@@ -15,6 +16,7 @@ from alerting.entry_follower import _ENDED, _LAPSED, _NEW, UNDONE
 from alerting.entry_settings import LABELS, SHIPPED, EntryConfigSettings
 from alerting.finding import AlertKind, Subject, Taken
 from alerting.matchers import parse_matcher
+from alerting.settings import AlertingSettings
 from alerting.silence import SilenceDraft
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
@@ -428,6 +430,18 @@ async def test_three_configs_are_shipped_and_each_label_is_in_one(entries: Entry
     shipped = [(one.settings.title, one.settings.time_window_seconds, one.settings.min_events) for one in await entries.configs.all()]
     assert shipped == [("Security", 300, 1), ("Spend", 3_600, 1), ("Traffic anomalies", 600, 3)]
     assert sorted(label for one in SHIPPED for label in one.labels) == sorted(LABELS)
+
+
+def test_a_config_that_cannot_be_meant_is_refused() -> None:
+    twice = {"entry_configs": [{"title": "A"}, {"title": "A"}]}
+    for settings, said in (
+        (twice, "'A' stands twice"),
+        ({"entry_configs": [{"title": "A", "labels": ["rule_dormant"]}]}, "'rule_dormant' is no label of a detection"),
+        ({"entry_configs": [{"title": "A", "labels": "prompt_size"}]}, "labels"),
+        ({"entry_configs": [{"title": "A", "ack_mechanisms": ["view", "view"]}]}, "one of them stands twice"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            AlertingSettings.model_validate(settings)
 
 
 async def test_a_config_of_the_file_keeps_its_moments_until_it_changes(entries: EntryBook, clock: Any) -> None:

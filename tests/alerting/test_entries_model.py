@@ -9,9 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from alerting.book import AlertBook
 from alerting.entries import EntryBook
@@ -189,3 +190,8 @@ EntriesAgainstModel.TestCase.settings = settings(
     max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestEntriesAgainstModel = EntriesAgainstModel.TestCase
+
+
+@pytest.mark.soak
+def test_for_long() -> None:
+    run_state_machine_as_test(EntriesAgainstModel, settings=settings(EntriesAgainstModel.TestCase.settings, max_examples=500))

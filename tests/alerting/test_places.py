@@ -34,6 +34,12 @@ def test_a_glob_over_places_is_called_by_itself() -> None:
     assert (place("support-*").title, place("*/ann/*").title) == ("support-*", "ann: * of *")
 
 
+def test_a_name_that_a_client_made_long_is_cut() -> None:
+    found = place_name(service="s", agent="a/" * 500, user=None, endpoint="chat")
+
+    assert found == f"s/{'a%2F' * 100}…/chat"
+
+
 @given(first=st.tuples(NAMES, NAMES), second=st.tuples(NAMES, NAMES))
 def test_two_places_share_neither_name_nor_slug(first: tuple[str, str], second: tuple[str, str]) -> None:
     one, two = (place(place_name(service=s, agent=None if u == "-" else u, user=None, endpoint="chat")) for s, u in (first, second))

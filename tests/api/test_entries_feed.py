@@ -289,6 +289,7 @@ async def test_what_a_config_does_not_allow_is_422(gateway: Any, ask: Ask, find:
 
 
 async def test_an_answer_to_no_entry_is_404(ask: Ask) -> None:
+    assert (await ask("GET", f"{ENTRIES}/none")).status == 404
     for answer in ("view", "acknowledge", "act", "root_cause", "dismiss"):
         body = {"json": {"text": "x"}} if answer in {"act", "root_cause"} else {}
         found = await ask("POST", f"{ENTRIES}/0194f1c2-0000-7000-8000-000000000000/{answer}", **body)
