@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import cast
 
@@ -18,6 +18,7 @@ MOST_ALERTS = 1000
 RECENT = 10
 """How many triggers are shown with a usage alert."""
 
+_INSTANT = timedelta(microseconds=1)
 _SELECT = f"SELECT {COLUMNS} FROM usage_alerts ORDER BY created_at, id"  # noqa: S608 - constants alone
 _PUT = (
     f"INSERT INTO usage_alerts ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "  # noqa: S608 - the same
@@ -81,7 +82,8 @@ class UsageAlerts:
             if len(self._all) >= MOST_ALERTS:
                 raise TooManyError(f"there are {len(self._all)} usage alerts already, which is the most: delete one first")
             at = self._now()
-            made = UsageAlert(id=new_id(), origin="api", settings=settings, created_at=at, updated_at=at, armed_at=at)
+            created = max([at, *(one.created_at + _INSTANT for one in self._all.values())])  # they are listed in this order
+            made = UsageAlert(id=new_id(), origin="api", settings=settings, created_at=created, updated_at=at, armed_at=at)
             await self._put(made, action="usage_alert.created", actor=actor)
             return made
 
