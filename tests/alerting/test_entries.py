@@ -279,6 +279,26 @@ async def test_a_refused_call_was_held_for_as_long_as_it_took_to_refuse(worlds: 
     assert found.place.name == "openai/ann/chat"
 
 
+async def test_a_budget_that_is_used_up_holds_the_place_until_its_period_ends(worlds: Any, database: Any, clock: Any, a_call: Any) -> None:
+    world = worlds(budgets=[{"name": "all", "limit": "300 tokens", "wait": "0s"}])
+    call = a_call(caller={"agent": "bot"})
+    await world.gate.admit(call)
+    world.answer(call, input_tokens=200, output_tokens=200)
+    await world.settled()
+    refused = await world.gate.admit(a_call(caller={"agent": "bot"}))
+    await world.settled()
+    own = book_of(database, world.book, clock)
+    clock.pass_by(hours=2)
+    at_two = (await own.detections(since=LONG_AGO)).detections
+    clock.pass_by(hours=20)
+    at_ten = (await own.detections(since=LONG_AGO)).detections
+
+    assert refused.blocked
+    assert {one.place.name for one in at_two} == {"openai/bot/chat"}
+    assert [one.downtime.total_seconds() / 3600 for one in at_two if one.downtime] == [2]
+    assert [one.downtime.total_seconds() / 3600 for one in at_ten if one.downtime] == [12]
+
+
 async def test_a_call_whose_end_nobody_saw_is_not_waited_for(entries: EntryBook, find: Find, clock: Any, database: Any) -> None:
     await find(call_id="never-written")
     [before] = (await entries.detections(since=LONG_AGO)).detections

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from alerting.entry_settings import SHIPPED
 from alerting.finding import AlertKind
 from api.app import ROUTES
 from tests.support.gateway import ROOT, Gateway
@@ -51,6 +52,14 @@ def test_each_alert_kind_stands_in_its_page() -> None:
     page = text("docs/alerts.md")
 
     assert [kind for kind in AlertKind if f"| `{kind}` |" not in page] == []
+
+
+def test_each_shipped_config_of_entries_stands_in_its_page_with_its_labels() -> None:
+    page = text("docs/alerts.md")
+
+    for one in SHIPPED:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        assert f"| {one.title} | {labels} | {one.time_window_seconds:,} s | {one.min_events} |" in page
 
 
 def test_each_route_stands_in_its_page() -> None:

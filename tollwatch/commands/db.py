@@ -12,7 +12,7 @@ from tollwatch.config import load_config
 from tollwatch.exits import CommandError, Exit
 from tollwatch.output import json_value, line
 
-_COUNTED = ("calls", "alerts", "detections", "budget_history", "spend_hours", "audit")
+_COUNTED = ("calls", "alerts", "detections", "entries", "budget_history", "spend_hours", "audit")
 
 
 def status(arguments: Namespace) -> int:
