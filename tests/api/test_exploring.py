@@ -38,7 +38,6 @@ OWN_WORDS = {
     "POST /api/v1/alerts/entries/{id}/act": "the config says which texts may be used",
     "POST /api/v1/alerts/entries/{id}/root_cause": "the config says which texts may be used",
     "POST /api/v1/gateway/policies": "`url` must be one that may be called",
-    "PUT /api/v1/gateway/policies/{id}": "`url` must be one that may be called",
     "POST /api/v1/rules": "patterns, hours and weekdays have a syntax of their own",
     "PUT /api/v1/rules/{id}": "patterns, hours and weekdays have a syntax of their own",
     "GET /alertmanager/api/v2/alerts": "`filter` has a syntax of its own",
