@@ -18,6 +18,7 @@ def violation(call: Call, rule: RuleSettings, *, tokens: int, scan: Scan | None 
     verb = "does not allow this call" if rule.action is Action.BLOCK else "reports this call"
     evidence: dict[str, str | int | float | bool | None] = {
         "rule_id": rule.id,
+        "provider": call.provider,
         "model": shown(call.model),
         "operation": call.operation,
         "department": call.caller.department,

@@ -133,6 +133,8 @@ def _told(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"the receiver's certificate is not good: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return "no TLS with the receiver: it may speak plain http, or a version of TLS that is too old"
     if isinstance(error, aiohttp.ClientConnectorError):
         fault = error.os_error
         return f"no connection: {os.strerror(fault.errno) if fault.errno and fault.errno > 0 else fault.strerror or type(fault).__name__}"

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
+import structlog
+
 from alerting.alert import from_row
 from alerting.listing import BY_SEQ
-from alerting.notify.channel import AlertEvent, Channel, EventType
+from alerting.notify.channel import AlertEvent, Channel, EventType, Message
 from storage.database import Many, Sql, Value, Work
 from storage.ids import uuid7
 from storage.times import to_micros
@@ -14,6 +16,8 @@ _PUT = """
 INSERT INTO deliveries (event_id, event, channel, target, alert_seq, body, state, attempts, created_at, next_at)
 VALUES (?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?)
 """
+
+_log = structlog.get_logger(__name__)
 
 
 class Outbox:
@@ -55,7 +59,7 @@ class Outbox:
         for channel in self._channels.values():
             if not channel.listens:
                 continue
-            for message in channel.compose(event):
+            for message in _composed(channel, event):
                 yield (
                     event.id,
                     event.type.value,
@@ -66,6 +70,15 @@ class Outbox:
                     at,
                     at,
                 )
+
+
+def _composed(channel: Channel, event: AlertEvent) -> Sequence[Message]:
+    """Return what a channel has to tell. A fault of a channel costs its message, not the alert and not the others."""
+    try:
+        return list(channel.compose(event))
+    except Exception:  # noqa: BLE001 - an error here would roll back the alert itself; it stands in the log
+        _log.exception("channel_cannot_tell", channel=channel.name, alert=event.alert.id)
+        return ()
 
 
 def _nobody() -> None:

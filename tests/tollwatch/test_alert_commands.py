@@ -14,7 +14,7 @@ import pytest
 from alerting.book import AlertBook
 from alerting.finding import Action, AlertKind, Finding, Occurrence, Severity, Subject, Taken
 from alerting.settings import AlertingSettings
-from storage.sqlite import SqliteDatabase
+from storage.sqlite import SqliteDatabase, open_readonly
 from tollwatch import cli
 
 NOW = datetime.now(UTC)
@@ -59,7 +59,7 @@ def given(tmp_path: Path, typed: Typed) -> Callable[[Sequence[Occurrence]], None
     async def put(occurrences: Sequence[Occurrence]) -> None:
         (tmp_path / "data").mkdir(exist_ok=True)
         database = await SqliteDatabase.open(tmp_path / "data" / "tollwatch.db")
-        book = AlertBook(database, org_id="org", settings=AlertingSettings(), now=lambda: NOW)
+        book = AlertBook(database, org_id="a1b2c3d4-0000-0000-0000-000000000000", settings=AlertingSettings(), now=lambda: NOW)
         for one in occurrences:
             await book.record([one])
         await database.close()
@@ -175,3 +175,16 @@ def test_what_cannot_be_exported_is_told(typed: Typed, arguments: list[str], why
     code, _, told = typed("alerts", "export", *arguments)
 
     assert (code, why in told) == (2, True), told
+
+
+def test_what_is_done_where_no_gateway_runs_is_told_by_the_next_that_does(tmp_path: Path, typed: Typed, given: Any) -> None:
+    hook = {"name": "siem", "url": "https://siem.example.com/x", "secret": "whsec_dG9sbHdhdGNoLWV4YW1wbGUtc2VjcmV0LWNoYW5nZS1pdCE="}
+    (tmp_path / "config.yaml").write_text(json.dumps({"data_dir": str(tmp_path / "data"), "notify": {"webhooks": [hook]}}))
+    given([occurrence("ann")])
+
+    typed("alerts", "resolve", "1")
+
+    with open_readonly(tmp_path / "data" / "tollwatch.db") as store:
+        rows = store.read("SELECT event, channel, state, body FROM deliveries")
+    assert [row[:3] for row in rows] == [("alert.resolved", "webhook", "pending")]
+    assert json.loads(rows[0][3])["data"]["metadata"]["resolved_by"] == "cli:ann"

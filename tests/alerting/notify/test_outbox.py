@@ -95,6 +95,22 @@ async def test_all_who_are_told_of_a_change_are_told_of_one_event(house: Any, oc
     assert len(await house.rows()) == 2
 
 
+async def test_a_channel_that_fails_to_say_what_to_tell_costs_neither_the_alert_nor_the_others_their_word(
+    house: Any, occur: Maker, recorder: Any
+) -> None:
+    class Broken(type(recorder)):
+        def compose(self, event: Any) -> Any:
+            raise KeyError(event.id)
+
+    house.outbox.add(Broken(name="broken"))
+    house.outbox.add(recorder)
+
+    await house.book.record([occur()])
+
+    assert len(await house.book.list()) == 1
+    assert [row[:2] for row in await house.rows()] == [("alert.created", "ops")]
+
+
 async def test_two_channels_of_one_name_are_refused(house: Any, recorder: Any) -> None:
     house.outbox.add(recorder)
 
