@@ -1,7 +1,7 @@
 """Watches over the rules themselves: conflicts on each change, dormancy, deny rates and health as time goes by."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta
 
 from alerting import rule_health, rule_records
@@ -10,6 +10,7 @@ from alerting.conditions import Condition, Conditions
 from alerting.conflicts import Analysis, analyse, conflict_findings
 from alerting.finding import AlertKind
 from alerting.fingerprint import fingerprint
+from alerting.kinds import RULES_TYPES
 from alerting.rule_counts import RuleCounts
 from alerting.rule_health import Health, Record, activities, look_back, measure
 from alerting.rule_settings import RuleSettings
@@ -34,6 +35,7 @@ class RuleWatch:
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
+        self._book = book
         self._counts = counts
         self._rules = rules
         self._settings = settings
@@ -65,6 +67,13 @@ class RuleWatch:
             self._analysis = await asyncio.to_thread(analyse, rules)
             found = [Condition(finding, str(finding.evidence["conflict_type"])) for finding in conflict_findings(self._analysis)]
             await self._conditions.hold(AlertKind.RULE_CONFLICT, found)
+            await self._end_of_gone({rule.id for rule in rules})
+
+    async def _end_of_gone(self, known: Container[str]) -> None:
+        """End what others reported about rules that are gone: nothing that the gateway sees would."""
+        for alert in await self._book.list(kinds=list(RULES_TYPES.values()), dismissed=False):
+            if alert.subject.rule_id not in known:
+                await self._book.clear(alert.fingerprint)
 
     async def check(self) -> None:
         """Look at what time did to the rules."""

@@ -12,6 +12,7 @@ from alerting.conflicts import Analysis
 from alerting.finding import AlertKind
 from alerting.policy import Policy
 from alerting.rule_counts import RuleCounts
+from alerting.rule_hooks import Message, Report, RuleHooks
 from alerting.rule_settings import RuleSettings
 from alerting.rule_watch import RuleWatch, read_health
 from alerting.settings import RuleHealthSettings
@@ -291,3 +292,17 @@ async def test_no_health_is_told_of_a_rule_that_is_off_or_does_not_exist(watched
 
     assert [await watched.watch.health(rule_id) for rule_id in ("A", "B")] == [None, None]
     assert [await watched.watch.evaluate(rule_id) for rule_id in ("A", "B")] == [None, None]
+
+
+async def test_what_was_reported_about_a_rule_ends_with_the_rule_and_not_before(watched: Watched) -> None:
+    await watched.change(kept("A", "block", model="o3"), kept("B", "block", model="o4"))
+    hooks = RuleHooks(watched.database, watched.book, now=watched.clock)
+    for rule_id in ("A", "B"):
+        report = Report(kind=AlertKind.RULE_HEALTH_DECLINE, rule_id=rule_id, message=None, metadata={})
+        await hooks.raise_alert(Message(hook="ci", id=rule_id), report)
+
+    await watched.days(2)
+    await watched.change(kept("A", "block", model="o3").model_copy(update={"enabled": False}))
+
+    assert await watched.open(AlertKind.RULE_HEALTH_DECLINE) == ["A"]
+    assert {one.resolution for one in await watched.all(AlertKind.RULE_HEALTH_DECLINE)} == {None, "condition_cleared"}

@@ -22,6 +22,7 @@ from api.times import rfc3339
 
 MOST = 1_000
 _FEED: Final = "rules"
+_MOST_WARNINGS = 100
 
 
 class RuleQuery(Query):
@@ -83,6 +84,7 @@ class MadeRule(RuleAnswer):
     """A rule that was made or changed, with what is to be said about it."""
 
     warnings: list[RuleWarning]
+    """At most 100: `tollwatch rules health` tells all."""
 
 
 class Rules(Answer):
@@ -226,9 +228,8 @@ def _warnings(rule_id: str, rules: list[RuleSettings]) -> list[dict[str, object]
     ]
     alone = [("impossible", f"No call can match rule {rule.id}.") for rule in analysis.impossible]
     alone += [("undecided", sentence) for sentence in analysis.undecided]
-    return told + [
-        {"type": kind, "rule_id": rule_id, "conflicting_rule_id": None, "message": text, "overlap": None} for kind, text in alone
-    ]
+    told += [{"type": kind, "rule_id": rule_id, "conflicting_rule_id": None, "message": text, "overlap": None} for kind, text in alone]
+    return told[:_MOST_WARNINGS]
 
 
 ROUTES = (
