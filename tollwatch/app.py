@@ -223,6 +223,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         )
         judge.on_health(None)  # ends an alert that an earlier run left
         judge.on_spool(0)  # the same
+        judge.on_channel(None)  # the same
+        notifying.sender.on_trouble = judge.on_channel
         judge.gate.orphaned(recovered)
 
         # The doors.

@@ -201,6 +201,13 @@ class Judge:
         self._store_failed = failure is not None
         self.gate.on_health(failure)
 
+    def on_channel(self, trouble: str | None) -> None:
+        """Hear from the sender that somebody was not told of an alert, or that all are told again."""
+        if trouble is not None:
+            self.gate.degraded("channel", trouble)
+        else:
+            self.gate.recovered("channel")
+
     def on_spool(self, calls: int) -> None:
         """Hear how many calls passed that the ledger does not hold yet; 0 when it holds all of them again."""
         if calls:

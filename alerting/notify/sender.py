@@ -52,6 +52,10 @@ class Sender:
         self._now = now
         self._holding = holding
         self._released_at = now()
+        self._ill: set[tuple[str, str]] = set()
+        """Targets whose last delivery that was over is a dead letter."""
+        self.on_trouble: Callable[[str | None], None] = _unheard
+        """Hears a sentence when a delivery becomes a dead letter, and None when every target gets its messages again."""
         self._busy: set[tuple[str, str]] = set()
         self._rests: dict[tuple[str, str], tuple[datetime, timedelta]] = {}
         """Targets that failed last: until when they are left alone, and for how long that was."""
@@ -139,10 +143,23 @@ class Sender:
         at = self._now()
         pause = None if result.final or result.error is None else pause_after(delivery.attempt, retry_after=result.retry_after)
         state = "delivered" if result.error is None else "dead" if pause is None else "pending"
-        if state == "dead":
-            _log.warning("delivery_dead", delivery=delivery.seq, target=delivery.target, attempts=delivery.attempt, error=result.error)
         await self._database.write(lambda: _note(delivery, result, state=state, at=at, next_at=at + pause if pause else None))
+        if state != "pending":
+            self._concluded(channel, delivery, result, dead=state == "dead")
         return result
+
+    def _concluded(self, channel: Channel | None, delivery: Delivery, result: Result, *, dead: bool) -> None:
+        """Say that a delivery is over, where that is news."""
+        name = "?" if channel is None else channel.name
+        key = (name, delivery.target)
+        if dead:
+            self._ill.add(key)
+            _log.warning("delivery_dead", channel=name, target=delivery.target, attempts=delivery.attempt, error=result.error)
+            self.on_trouble(f"The {name} {delivery.target} was not told of an alert (attempts: {delivery.attempt}): {result.error}")
+        elif key in self._ill:
+            self._ill.discard(key)
+            if not self._ill:
+                self.on_trouble(None)
 
     async def send(self, channel: Channel | None, delivery: Delivery) -> Result:
         """Make one attempt; whatever goes wrong is a result."""
@@ -186,3 +203,7 @@ def _note(delivery: Delivery, result: Result, *, state: str, at: datetime, next_
 
 def _one(statement: Sql) -> Work[None]:
     yield statement
+
+
+def _unheard(trouble: str | None) -> None:
+    """Tell nobody."""

@@ -176,3 +176,28 @@ async def test_a_sender_that_dies_after_a_message_was_sent_sends_it_once_more_wi
 
     assert first == second
     assert [row[3:5] for row in await house.rows()] == [("delivered", 1)]
+
+
+async def test_that_somebody_was_not_told_is_said_until_each_is_told_again(house: Any, occur: Maker, recorder: Any, running: Any) -> None:
+    class Picky(type(recorder)):
+        ill: bool = True
+
+        async def send(self, delivery: Delivery) -> Result:
+            await super().send(delivery)
+            return Result(error="gone", final=True) if self.ill else Result(status=200)
+
+    channel, heard = Picky(targets=("ops", "audit")), []
+    house.outbox.add(channel)
+    sender = house.sender()
+    sender.on_trouble = heard.append
+    async with running(sender):
+        await house.book.record([occur()])
+        await channel.gets(2)
+        await house.turned(sender)
+        channel.ill = False
+        await house.book.record([occur(episode=("2",))])
+        await channel.gets(2)
+        await house.turned(sender)
+
+    assert sorted(heard[:2]) == [f"The recorder {name} was not told of an alert (attempts: 1): gone" for name in ("audit", "ops")]
+    assert heard[2:] == [None]
