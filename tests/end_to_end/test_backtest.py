@@ -35,11 +35,17 @@ BUDGETS: list[dict[str, Any]] = [
     },
 ]
 
+REFUSING: list[dict[str, Any]] = [
+    {"name": "hard-money", "limit": "0.03 USD", "period": "month", "wait": "0s", "reserve": "worst_case"},
+    {"name": "hard-tokens", "scope": {"provider": "openai"}, "limit": "9000 tokens", "period": "month", "wait": "0s"},
+]
+"""What these would have refused can be told of most calls; of the others the back-test says that it cannot."""
+
 
 @pytest.mark.skipif(not corpus.CORPUS.is_dir(), reason=corpus.MISSING)
 @pytest.mark.timeout(240)
 def test_a_back_test_is_what_the_gateway_said_at_the_time(tmp_path: Path) -> None:
-    written = {"rules": [{"title": f"Rule {rule['id']}", **rule} for rule in RULES], "budgets": BUDGETS}
+    written = {"rules": [{"title": f"Rule {rule['id']}", **rule} for rule in RULES], "budgets": [*BUDGETS, *REFUSING]}
     config = {"mode": "monitor", "detectors": {"prompt_drift": {"enabled": False}}, **written}
     file = tmp_path / "tested.yaml"
     file.write_text(yaml.safe_dump(written))
@@ -69,6 +75,12 @@ def compare(gateway: Gateway, file: Path) -> None:
     for budget in BUDGETS:
         crossed = sorted((one["share"], one["spent"]) for one in results[budget["name"]]["crossings"])
         assert crossed == told_of_budget(gateway, budget["name"]) != [], budget["name"]
+    for budget in REFUSING:
+        result, live = results[budget["name"]], refused_by(gateway, budget["name"])
+        surely = {row["id"] for row in result["samples"]}
+        assert surely, budget["name"]
+        assert surely <= live, (budget["name"], surely - live)
+        assert len(live - surely) <= result["refused_maybe"], (budget["name"], len(live), len(surely), result["refused_maybe"])
 
 
 def decided(gateway: Gateway, rule_id: str) -> set[str]:
@@ -88,3 +100,9 @@ def told_of_budget(gateway: Gateway, name: str) -> list[tuple[float, int]]:
     text = "SELECT d.evidence FROM detections d JOIN alerts a ON a.seq = d.alert_seq WHERE a.kind IN ('budget_warning', 'budget_exceeded')"
     evidence = [json.loads(row["evidence"]) for row in gateway.rows(text)]
     return sorted((one["threshold"], one["spent"]) for one in evidence if one["budget"] == name)
+
+
+def refused_by(gateway: Gateway, name: str) -> set[str]:
+    """Return the calls that the gateway said a budget would have refused, or cut."""
+    text = "SELECT d.call_id, d.evidence FROM detections d WHERE d.action = 'observed'"
+    return {row["call_id"] for row in gateway.rows(text) if json.loads(row["evidence"]).get("budget") == name}
