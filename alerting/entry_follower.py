@@ -40,7 +40,10 @@ FROM detections d LEFT JOIN calls c ON c.id = d.call_id
 WHERE d.due > 0 AND d.due = 1 ORDER BY d.detected_at, d.id LIMIT ?
 """
 _ORPHANED = "UPDATE detections SET due = 0 WHERE id = ?"
-_PLACED = "UPDATE detections SET kind = ?, place = ?, line = ?, duration = ?, held_until = ?, due = ?, updated_at = ? WHERE id = ?"
+_PLACED = """
+UPDATE detections SET kind = ?, place = ?, line = ?, duration = ?, held_until = COALESCE(held_until, ?), due = ?, updated_at = ?
+WHERE id = ?
+"""
 _SEEN = "INSERT INTO places (name, seen_at) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at"
 _ENDED = """
 SELECT d.id, c.ended_at - c.started_at FROM detections d JOIN calls c ON c.id = d.call_id
