@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from api.access import Access
-from api.errors import ApiError, Feed, Refused, UnauthorizedError
+from api.errors import Feed, MissingScopeError, Refused, UnauthorizedError
 from api.route import Route
 from api.scopes import Principal
 from api.secret import ExpiredTokenError
@@ -51,7 +51,7 @@ async def authorize(request: web.Request, access: Access, route: Route) -> Princ
         return None
     principal = await authenticate(request, access, key_header=KEY_HEADERS.get(route.feed or "local"))
     if not principal.may(route.scope):
-        raise ApiError(403, f"the token {principal.name!r} lacks the scope {route.scope}")
+        raise MissingScopeError(f"the token {principal.name!r} lacks the scope {route.scope}")
     return principal
 
 

@@ -79,7 +79,7 @@ def _body(body: Json | None) -> str:
         return ""
     ((media, content),) = body["content"].items()
     needed = "" if body["required"] else ", may be left out"
-    return f"<p>Body (<code>{escape(media)}</code>{needed}): {_type(content['schema'])}</p>"
+    return f"<p>Body (<code>{escape(media)}</code>{needed}): {_type(content['schema'])}</p>{_shown(content)}"
 
 
 def _responses(document: Json, responses: Json) -> str:
@@ -87,11 +87,15 @@ def _responses(document: Json, responses: Json) -> str:
     for status, given in responses.items():
         answer = document["components"]["responses"][given["$ref"].rpartition("/")[2]] if "$ref" in given else given
         kinds = [
-            f"{_type(content['schema'])}" if media == "application/json" else f"<code>{escape(media)}</code>"
+            f"{_type(content['schema'])}{_shown(content)}" if media == "application/json" else f"<code>{escape(media)}</code>"
             for media, content in answer.get("content", {}).items()
         ]
         rows.append(f"<tr><td>{status}</td><td>{escape(answer['description'])}</td><td>{' or '.join(kinds)}</td></tr>")
     return f"<table><thead><tr><th>status</th><th></th><th>body</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _shown(content: Json) -> str:
+    return f"<details><summary>example</summary><pre>{_text(content['example'])}</pre></details>" if "example" in content else ""
 
 
 def _schema(name: str, schema: Json) -> str:

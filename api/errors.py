@@ -49,6 +49,13 @@ class InvalidError(ApiError):
         super().__init__(400, message, param=param)
 
 
+class MissingScopeError(ApiError):
+    """A token that may not do this."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(403, message)
+
+
 class Refused(StrEnum):
     """Why a request has no principal."""
 
@@ -143,7 +150,7 @@ def _local(error: ApiError) -> tuple[int, dict[str, object]]:
 
 
 _ACCOUNT_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-_ACCOUNT_CODES = {400: "invalid_parameter", 403: "insufficient_scope", 422: "invalid_parameter", 429: "rate_limit_exceeded"}
+_ACCOUNT_CODES = {400: "invalid_parameter", 422: "invalid_parameter", 429: "rate_limit_exceeded"}
 _ACCOUNT_KEYS = {
     Refused.MISSING: "No API key: send it as Authorization: Bearer YOUR_API_KEY",
     Refused.INVALID: "The API key is unknown or was revoked",
@@ -157,6 +164,8 @@ def _account(error: ApiError) -> tuple[int, dict[str, object]]:
     message = error.message
     if isinstance(error, UnauthorizedError):
         code, message = f"{error.why}_api_key", _ACCOUNT_KEYS[error.why]
+    if isinstance(error, MissingScopeError):
+        code = "insufficient_scope"
     return error.status, {"error": {"type": kind, "code": code, "message": message, "param": error.param}}
 
 

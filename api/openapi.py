@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from http import HTTPStatus
+from importlib.resources import files
 from typing import Any, cast
 
 import orjson
@@ -37,6 +38,7 @@ _PATH_PART = re.compile(r"\{(\w+)(?::([^{}]+(?:\{[^{}]*\}[^{}]*)*))?\}")
 _OURS = re.compile(r"\b(?:\w+__)+(\w+?)__([A-Z]\w*)\b")
 _RATE = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _ANY_JSON: Json = {"content": {"application/json": {"schema": {}}}}
+_NO_CONTROLS = r"^[^\x00-\x1F\x7F]*$"
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -169,7 +171,20 @@ def _query_parameters(route: Route) -> Iterator[Json]:
 
 def _shown(parameter: Parameter) -> Json:
     schema = dict(parameter.schema)
+    if schema.get("type") == "string" and not schema.keys() & {"enum", "const", "format", "pattern"}:
+        schema["pattern"] = _NO_CONTROLS
     return {"type": "array", "items": schema, "maxItems": parameter.most} if parameter.most > 1 else schema
+
+
+@cache
+def _examples() -> Json:
+    """Return what is asked and answered in the published contracts, by operation."""
+    return cast("Json", orjson.loads(files("api").joinpath("examples.json").read_bytes()))
+
+
+def _example(route: Route, part: str) -> Json:
+    found = _examples().get(f"{route.method} {_PATH_PART.sub(r'{\1}', route.path)}", {})
+    return {"example": found[part]} if part in found else {}
 
 
 def _request_body(route: Route, schemas: "_Schemas") -> Json:
@@ -180,7 +195,7 @@ def _request_body(route: Route, schemas: "_Schemas") -> Json:
         schema: Json = {"type": "object", "properties": properties, "required": [one.name for one in fields if one.required]}
     else:
         schema = schemas.of(body, "validation")
-    return {"required": not route.body_optional, "content": {route.media: {"schema": schema}}}
+    return {"required": not route.body_optional, "content": {route.media: {"schema": schema, **_example(route, "body")}}}
 
 
 def _responses(route: Route, schemas: "_Schemas") -> Iterator[tuple[int, Json]]:
@@ -191,7 +206,7 @@ def _responses(route: Route, schemas: "_Schemas") -> Iterator[tuple[int, Json]]:
         if answer is ...:
             shown.update(_ANY_JSON)
         elif answer is not None:
-            shown["content"] = {"application/json": {"schema": schemas.of(answer, "serialization")}}
+            shown["content"] = {"application/json": {"schema": schemas.of(answer, "serialization"), **_example(route, "answer")}}
         if status == 200 and route.text_answers:
             content: Json = {} if answer is ... else shown.get("content", {})
             shown["content"] = {**content, **{media: {"schema": {"type": "string"}} for media in route.text_answers}}

@@ -7,7 +7,7 @@ from aiohttp.http_exceptions import LineTooLong
 from api.errors import ApiError, error_response
 from api.middleware import SECURITY_HEADERS
 
-LONGEST_LINE = 1 << 16
+LONGEST_LINE = 1 << 18
 """Bytes of the first line of a request: its path and its query."""
 
 _log = structlog.get_logger(__name__)

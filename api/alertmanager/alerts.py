@@ -28,7 +28,7 @@ _STANDING = timedelta(minutes=5)
 class AlertFilter(Query):
     """Which alerts to list."""
 
-    filter: tuple[Filter, ...] = Field(default=(), max_length=50)
+    filter: tuple[Filter, ...] = Field(default=(), max_length=10)
     """A matcher such as `kind="prompt_size"`; may be repeated, and all must match."""
     active: bool = True
     """Whether to list alerts that nothing holds back."""

@@ -25,7 +25,7 @@ from api.scopes import Scope
 class SilenceFilter(Query):
     """Which silences to list."""
 
-    filter: tuple[Filter, ...] = Field(default=(), max_length=50)
+    filter: tuple[Filter, ...] = Field(default=(), max_length=10)
     """A matcher on the silences' own matchers, such as `kind="prompt_size"`; may be repeated, and all must match."""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aiohttp import web
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from alerting.alert import Alert
 from alerting.kinds import LOCAL_TYPES, LocalType, local_selections
@@ -68,26 +68,6 @@ class LocalAlerts(Answer):
     """Alerts, newest first."""
 
     alerts: list[LocalAlert]
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "alerts": [
-                        {
-                            "id": "alert_1",
-                            "type": "prompt_drift",
-                            "severity": "critical",
-                            "service": "openai",
-                            "message": "System prompt drift detected: new prompt differs from baseline",
-                            "timestamp": 1709500000,
-                            "dismissed": False,
-                        }
-                    ]
-                }
-            ]
-        }
-    )
 
 
 class Dismissed(Answer):

@@ -1,5 +1,7 @@
 """What every route has from the frame: parameters and bodies are checked before it runs, and errors are in the words of its feed."""
 
+import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,12 +16,13 @@ from aiohttp import web
 from multidict import MultiDict
 from pydantic import Field, field_validator, model_validator
 
+from api import bodies
 from api.app import ROUTES, create_app
 from api.bodies import Body, parse_body
 from api.errors import ApiError, InvalidError, feed_of, json_response
 from api.listener import ApiServer
 from api.params import Query, read_query
-from api.route import FORM, Ask, Route
+from api.route import FORM, JSON, Ask, Route
 from api.scopes import Scope
 from api.services import Services
 
@@ -300,8 +303,11 @@ async def _served(services: Services) -> AsyncIterator[Asker]:
     await server.start("127.0.0.1", 0, None)
     made = await services.access.tokens.create(name="frame", scopes=[Scope.ALERTS_READ], actor="test")
 
-    async def asking(method: str, path: str, *, headers: dict[str, str] | None = None, **more: Any) -> tuple[int, Any, Any]:
+    async def asking(
+        method: str, path: str, *, headers: dict[str, str] | None = None, json_type: bool = False, **more: Any
+    ) -> tuple[int, Any, Any]:
         headers = {"Authorization": f"Bearer {made.secret}"} if headers is None else headers
+        headers |= {"Content-Type": JSON} if json_type else {}
         url = f"http://127.0.0.1:{server.address[1]}{path}"
         async with client.request(method, url, headers=headers, **more) as response:
             return response.status, await response.json(), response.headers
@@ -353,7 +359,7 @@ async def test_errors_are_in_the_words_of_the_feed(ask: Asker, feed: str, capsys
             word(415, "unsupported_media_type", "send the body as JSON, with the header Content-Type: application/json"),
         ),
         (404, word(404, "not_found", "not found")),
-        (405, word(405, "method_not_allowed", seen[4][1].get("message") or _text(seen[4][1]))),
+        (405, word(405, "method_not_allowed", _text(seen[4][1]))),
         (500, word(500, "internal_error", "internal error")),
     ]
     assert {headers["X-Alert-Feed"] for _, _, headers in seen} == {feed}
@@ -361,9 +367,31 @@ async def test_errors_are_in_the_words_of_the_feed(ask: Asker, feed: str, capsys
     assert "api_failed" in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("feed", HOMES)
+async def test_what_is_refused_before_the_token_is_in_the_words_of_the_feed(ask: Asker, feed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, word, never = HOMES[feed], partial(worded, feed), asyncio.Event()
+
+    async def stops() -> AsyncIterator[bytes]:
+        yield b"{"
+        await never.wait()
+
+    foreign = await ask("GET", home, headers={"Host": "evil.com"})
+    other = await ask("GET", home, headers={"Origin": "https://evil.com"})
+    large = await ask("POST", home, data=io.BytesIO(b'{"text": "' + b"x" * bodies.MAX_BYTES), headers=None, json_type=True)
+    monkeypatch.setattr(bodies, "DEADLINE_SECONDS", 0.05)
+    slow = await ask("POST", home, data=stops(), headers=None, json_type=True)
+
+    assert [(status, body) for status, body, _ in (foreign, other, large, slow)] == [
+        (421, word(421, "misdirected_request", _text(foreign[1]))),
+        (403, word(403, "forbidden", _text(other[1]))),
+        (413, word(413, "payload_too_large", "the body is too large")),
+        (408, word(408, "request_timeout", "the body did not arrive within 0.05 seconds")),
+    ]
+
+
 def _text(body: Any) -> str:
     error = body["error"]
-    return error["message"] if isinstance(error, dict) else error
+    return error["message"] if isinstance(error, dict) else body.get("message", error)
 
 
 @pytest.mark.parametrize("feed", HOMES)
@@ -402,6 +430,17 @@ async def test_a_token_is_missing_invalid_or_expired(services: Services, clock: 
         assert (body["error"]["type"], body["error"]["code"]) == ("authentication_error", f"{why}_api_key")
     else:
         assert body == expected[feed]
+
+
+@pytest.mark.parametrize("feed", HOMES)
+async def test_a_scope_that_is_missing_is_named(services: Services, feed: str) -> None:
+    made = await services.access.tokens.create(name="weak", scopes=[Scope.CONFIG_WRITE], actor="test")
+
+    async with _served(services) as ask:
+        status, body, _ = await ask("GET", HOMES[feed], headers={"Authorization": f"Bearer {made.secret}"})
+
+    code = "insufficient_scope" if feed == "account" else "forbidden"
+    assert (status, body) == (403, worded(feed, 403, code, "the token 'weak' lacks the scope alerts:read"))
 
 
 @pytest.mark.parametrize("feed", HOMES)

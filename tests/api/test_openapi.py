@@ -2,17 +2,22 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from api.app import ROUTES
-from api.openapi import Described, refusals, tag_of
+from api.app import ROUTES, create_app
+from api.openapi import DESCRIBED, Described, refusals, tag_of
 from api.params import Query
 from api.route import FORM, JSON, Ask, Route
 from api.scopes import Scope
+from api.services import Services
+from api.settings import ApiSettings
 from tollwatch import __version__, cli
 
 
@@ -127,6 +132,36 @@ def test_errors_are_described_in_the_words_of_the_feed() -> None:
 
 def test_a_route_without_answers_is_described_as_any_json() -> None:
     assert described()[1]["responses"]["200"]["content"] == {JSON: {"schema": {}}}
+
+
+def test_each_example_is_as_it_is_described(document: Any) -> None:
+    examples = json.loads(files("api").joinpath("examples.json").read_text(encoding="utf-8"))
+    shown, wrong = [], []
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            contents = [operation["requestBody"]["content"]] if "requestBody" in operation else []
+            contents += [answer["content"] for answer in operation["responses"].values() if "content" in answer]
+            for content in contents:
+                if "example" in content.get(JSON, {}):
+                    shown.append(f"{method.upper()} {path}")
+                    validator = Draft202012Validator({**content[JSON]["schema"], "components": document["components"]})
+                    wrong += [f"{method} {path}: {error.message}" for error in validator.iter_errors(content[JSON]["example"])]
+
+    assert wrong == []
+    assert set(shown) == set(examples)
+
+
+def test_the_models_have_names_of_their_own(document: Any) -> None:
+    assert [name for name in document["components"]["schemas"] if not re.fullmatch("_?[A-Z][A-Za-z0-9]*(-Input|-Output)?", name)] == []
+
+
+async def test_a_feed_that_is_switched_off_is_not_described(services: Services, settings: ApiSettings) -> None:
+    off = replace(services, settings=settings.model_copy(update={"feeds": ("local",)}))
+
+    document = create_app(off)[DESCRIBED].document
+
+    assert {tag["name"] for tag in document["tags"]} == {tag_of(route) for route in ROUTES if route.feed in {None, "local"}}
+    assert "/v1/alerts" not in document["paths"]
 
 
 async def test_the_gateway_serves_it(gateway: Any) -> None:

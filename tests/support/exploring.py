@@ -65,7 +65,7 @@ class Plan:
                 "base-url": url,
                 "seed": self.seed,
                 "headers": {"Authorization": f"Bearer {token}"},
-                "generation": {"max-examples": self.examples, "database": "none", "no-shrink": True},
+                "generation": {"max-examples": self.examples, "database": "none", "no-shrink": True, "allow-x00": False},
                 "phases": {
                     **{name: {"enabled": name in self.phases} for name in ALL_PHASES},
                     "coverage": coverage,
