@@ -251,3 +251,60 @@ async def test_a_setting_that_will_not_do_is_named_and_changes_nothing(gateway: 
     assert answer.status == 400
     assert answer.body["error"].startswith(message)
     assert (await gateway.ask("GET", "/api/alerts/config", token=token)).body["toggles"] == dict.fromkeys(TYPES, True)
+
+
+RAISED: dict[str, dict[str, Any]] = {
+    "prompt_drift": {"kind": AlertKind.PROMPT_DRIFT},
+    "prompt_size": {"kind": AlertKind.PROMPT_SIZE},
+    "budget_warning": {"kind": AlertKind.BUDGET_WARNING},
+    "budget_exceeded": {"kind": AlertKind.BUDGET_EXCEEDED, "severity": Severity.HIGH},
+    "onchain_denied": {"kind": AlertKind.ONCHAIN_DENIED, "severity": Severity.HIGH, "taken": Taken.BLOCKED},
+    "rate_limit_hit": {"kind": AlertKind.RATE_LIMIT_HIT},
+    "anomalous_volume": {"kind": AlertKind.USAGE_SPIKE, "severity": Severity.HIGH},
+    "high_severity_denied_action": {"kind": AlertKind.POLICY_VIOLATION, "severity": Severity.HIGH, "taken": Taken.BLOCKED},
+}
+"""What raises each type that this version raises."""
+CRITICAL = {"prompt_drift", "budget_exceeded", "onchain_denied", "high_severity_denied_action"}
+
+
+@pytest.mark.parametrize("name", RAISED)
+async def test_each_type_is_shown_found_and_switched_off_by_its_name(
+    gateway: Any, book: AlertBook, token: str, occur: Any, name: str
+) -> None:
+    await book.record([occur(**RAISED[name])])
+    switched = await gateway.ask("PUT", "/api/alerts/config", token=token, json={"toggles": {name: False}})
+    gateway.clock.advance(seconds=1)
+    await book.record([occur(**one) for one in RAISED.values()])  # of another episode each
+
+    (alert,) = await alerts(gateway, token, f"?type={name}")
+    others = {one["type"] for one in await alerts(gateway, token)}
+
+    assert switched.body["toggles"] == {**dict.fromkeys(TYPES, True), name: False}
+    assert (alert["id"], alert["severity"]) == ("alert_1", "critical" if name in CRITICAL else "warning")
+    assert others == set(RAISED)
+
+
+async def test_the_retention_that_was_set_is_what_ended_alerts_are_kept_for(gateway: Any, book: AlertBook, token: str, occur: Any) -> None:
+    await book.record([occur(AlertKind.PROMPT_DRIFT), occur(AlertKind.PROMPT_SIZE)])
+    await book.dismiss(1, actor="ann", feed="local")
+    await book.expire(gateway.clock.moment)
+    await gateway.ask("PUT", "/api/alerts/config", token=token, json={"retention_days": 2})
+    gateway.clock.advance(days=2, seconds=1)
+    await book.expire(gateway.clock.moment)  # ends the mute of the dismissed one, and the open one
+
+    await book.prune(gateway.clock.moment)
+
+    assert [alert["type"] for alert in await alerts(gateway, token)] == ["prompt_size"]
+
+
+async def test_pages_meet_without_a_gap(gateway: Any, book: AlertBook, token: str, occur: Any) -> None:
+    await book.record([occur(AlertKind.PROMPT_SIZE, episode=(str(number),)) for number in range(7)])
+
+    pages = [await alerts(gateway, token, f"?limit=3&skip={skip}") for skip in (0, 3, 6, 9)]
+
+    assert [[alert["id"] for alert in page] for page in pages] == [
+        ["alert_7", "alert_6", "alert_5"],
+        ["alert_4", "alert_3", "alert_2"],
+        ["alert_1"],
+        [],
+    ]
