@@ -15,13 +15,17 @@ from alerting.entry_settings import SHIPPED
 from alerting.finding import Finding, Occurrence
 from alerting.fingerprint import fingerprint
 from alerting.kinds import KINDS
+from alerting.usage_measures import Measurement
+from alerting.usage_watch import Firing, UsageWatch, finding_of
 from api.services import Services
-from tests.support.expected import SORTS, Done, Expected, Sort
+from tests.support.expected import QUIET, SORTS, USAGE, Done, Expected, Sort
 from tests.support.house import House
-from tests.support.views import CHECKS, HAS_ORG, ORG, Living
+from tests.support.views import CHECKS, ORG, Living
 from tollwatch.control import Commands, ControlError
 
 SILENCE = timedelta(hours=3)
+
+SPENDING = {"name": "spending", "type": "cost_threshold", "threshold": 1, "period": "hour"}
 
 WAYS = st.sampled_from(["recorded", "enqueued", "shared"])
 """How findings come into the book."""
@@ -29,7 +33,7 @@ WAYS = st.sampled_from(["recorded", "enqueued", "shared"])
 ANSWERS = [
     ("local", "dismiss"),
     *(("rules", verb) for verb in ("acknowledge", "resolve")),
-    *(("org", status) for status in ("acknowledged", "resolved") if HAS_ORG),
+    *(("org", status) for status in ("acknowledged", "resolved")),
     *(("cli", command) for command in ("acknowledge", "resolve", "dismiss", "act")),
 ]
 """Through which feed people answer an alert, and how."""
@@ -47,6 +51,7 @@ class ViewsAgree(Living, RuleBasedStateMachine):
     def open_house(self) -> None:
         self.house: House = self.run(House.open(self.folder, template=self.template, now=lambda: self.time))
         self.run(self.house.services.entries.configs.follow_file(SHIPPED))
+        self.ask("POST", "/api/account/alerts", json=SPENDING, status=201)
 
     def teardown(self) -> None:
         if hasattr(self, "house"):
@@ -65,9 +70,25 @@ class ViewsAgree(Living, RuleBasedStateMachine):
         for sort, name, times in found:
             self.find(sort, name, times, way)
 
+    @rule()
+    def fire(self) -> None:
+        services = self.house.services
+        watch = UsageWatch(
+            self.house.database, services.alerts, services.usage_alerts, budgets=(), expire_after=QUIET, now=lambda: self.time
+        )
+        [alert] = services.usage_alerts.all
+        measured = Measurement(value=2.0, beyond=True, told="too much", evidence={})
+        firing = Firing(alert=alert, bucket=alert.bucket(self.time), measured=measured)
+        is_first = firing.bucket.starts_at not in self.fired
+        assert self.run(watch.fire(firing, self.time)) is is_first
+        self.run(services.entries.follow())
+        if is_first:
+            self.fired.add(firing.bucket.starts_at)
+            self.expect(USAGE, alert.id, 1, finding_of(firing, now=self.time, lasts=QUIET))
+
     @rule(number=st.integers(0, 99), times=st.integers(1, 3), way=WAYS)
     def find_again(self, number: int, times: int, way: str) -> None:
-        if alert := self.some(number):
+        if (alert := self.some(number)) and alert.sort is not USAGE:
             self.find(next(name for name, sort in SORTS.items() if sort is alert.sort), alert.name, times, way)
 
     def find(self, sort: str, name: str, times: int, way: str) -> None:
@@ -281,7 +302,7 @@ class ViewsAgree(Living, RuleBasedStateMachine):
             check(self)
 
 
-SHORT = settings(max_examples=6, stateful_step_count=20, deadline=None)
+SHORT = settings(max_examples=5, stateful_step_count=20, deadline=None)
 LONG = settings(max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -48,6 +48,10 @@ SORTS = {
 }
 
 
+USAGE = Sort(AlertKind.USAGE_COST, "usage_alert_id", severity=Severity.HIGH, ends="period")
+"""Fires by its own worker, once in an hour."""
+
+
 @dataclass
 class Expected:
     """What the model knows of one alert."""
@@ -96,6 +100,8 @@ class Model:
         self.raised: set[int] = set()
         self.streamed = "0"
         self.off = False
+        self.fired: set[datetime] = set()
+        """The hours in which the usage alert has fired."""
         self.entries: dict[str, Done] = {}
         self.detections: dict[str, int] = {}
         self.held: set[str] = set()

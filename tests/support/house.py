@@ -18,6 +18,7 @@ from alerting.entries import EntryBook
 from alerting.settings import AlertingSettings
 from alerting.silences import SilenceBook
 from alerting.suppression import Suppression
+from alerting.usage_alerts import UsageAlerts
 from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
@@ -65,6 +66,8 @@ class House:
         await silences.load()
         suppression = Suppression(database, silences, now=now)
         ledger = Ledger(database, instance="test", now=now, on_settled=lambda _settled: None)
+        usage_alerts = UsageAlerts(database, where="the config", now=now)
+        await usage_alerts.load()
         services = replace(
             template,
             access=access,
@@ -73,6 +76,7 @@ class House:
             silences=silences,
             suppression=suppression,
             entries=EntryBook(database, book, suppression=suppression, line="test", now=now),
+            usage_alerts=usage_alerts,
             ledger=ledger,
             streams=Streams(AlertChanges(database), ledger, pace=Pace(look=0.005, heartbeat=60, recheck=60, patience=10)),
             now=now,

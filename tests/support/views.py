@@ -5,12 +5,10 @@ from typing import Any
 
 from alerting.entry_settings import SHIPPED
 from alerting.kinds import KINDS
-from api.app import ROUTES
-from tests.support.expected import Done, Expected, Model
+from tests.support.expected import USAGE, Done, Expected, Model
 from tests.support.house import NAME, House
 
 ORG = "/v1/alerts"
-HAS_ORG = any(route.path == ORG for route in ROUTES)
 
 
 class Living(Model):
@@ -99,6 +97,13 @@ def the_org_feed(living: Living) -> None:
     assert told == [(a.sort.kind, a.status, a.count) for a in mine]
 
 
+def the_account_feed(living: Living) -> None:
+    [usage] = living.ask("GET", "/api/account/alerts")["alerts"]
+    shown = living.ask("GET", f"/api/account/alerts/{usage['id']}")
+    mine = [alert.acknowledged or alert.resolution is not None for alert in living.newest(lambda a: a.sort is USAGE)]
+    assert [trigger["acknowledged"] for trigger in shown["recent_triggers"]] == mine[:10]
+
+
 def the_alertmanager(living: Living) -> None:
     shown = living.ask("GET", "/alertmanager/api/v2/alerts")
     seqs = {one["fingerprint"]: int(one["annotations"]["alert_id"].removeprefix("alert_")) for one in shown}
@@ -141,7 +146,8 @@ CHECKS = [
     the_stream,
     the_local_feed,
     the_rules_feed,
+    the_account_feed,
     the_alertmanager,
     the_entries,
-    *([the_org_feed] if HAS_ORG else []),
+    the_org_feed,
 ]
