@@ -200,7 +200,8 @@ async def test_what_is_to_be_said_about_a_rule_comes_with_the_answer(
     assert bool(warning["overlap"]) is (other is not None)
 
 
-async def test_what_cannot_be_decided_about_a_rule_is_said_too(ask: Any) -> None:
+async def test_what_cannot_be_decided_about_a_rule_is_said_too(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alerting.globs._MOST_STATES", 200)  # as with globs that are more entangled, in less time
     entangled = f"*a{'?' * 16}"
     await ask("POST", "", json={**NEW, "match": {"model": entangled.upper()}})
 
@@ -208,7 +209,7 @@ async def test_what_cannot_be_decided_about_a_rule_is_said_too(ask: Any) -> None
 
     warning = next(one for one in made.body["warnings"] if one["type"] == "undecided")
     assert warning["rule_id"] == "OTHER"
-    assert "20,000 states" in warning["message"]
+    assert "200 states" in warning["message"]
 
 
 async def test_a_conflict_is_raised_and_ends_with_the_rule(gateway: Any, ask: Any, rules: RuleBook, rule_watch: Any, token: str) -> None:
