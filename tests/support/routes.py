@@ -27,11 +27,11 @@ def name_of(route: Route) -> str:
     return f"{route.method} {route.path}"
 
 
-def asked(routes: Iterable[Route] = ROUTES) -> Iterator[tuple[str, str, Route]]:
-    """Yield each method and path that exists: HEAD wherever there is GET, and an id that fits where the path has one."""
+def asked(routes: Iterable[Route] = ROUTES, *, heads: bool = True) -> Iterator[tuple[str, str, Route]]:
+    """Yield each method and path that exists, with an id that fits where the path has one; with `heads` HEAD wherever there is GET."""
     for route in routes:
         path = _PARAMETER.sub(_fitting, route.path)
-        for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
+        for method in (route.method, "HEAD") if heads and route.method == "GET" else (route.method,):
             yield method, path, route
 
 
