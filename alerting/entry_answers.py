@@ -40,6 +40,8 @@ _MECHANISMS = {
     Answer.ROOT_CAUSE: AckMechanism.SET_ROOT_CAUSE,
 }
 _TEXTS = {Answer.ACT: (TagCategory.ACTION, "action"), Answer.ROOT_CAUSE: (TagCategory.ROOT_CAUSE, "root cause")}
+_NOTES = {Answer.ACT: "", Answer.ROOT_CAUSE: "Root cause: "}
+"""How the history of the entry's alerts says it."""
 _UPDATE = "UPDATE entries SET "
 _FIRST = {
     Answer.VIEW: "viewed_at = ?, updated_at = ? WHERE id = ? AND viewed_at IS NULL",
@@ -60,9 +62,10 @@ def answered(entry_id: str, answer: Answer, *, text: str | None, at: datetime, a
     acknowledges = answer in _MECHANISMS and settings.acknowledged_by(_MECHANISMS[answer])
     ticks = yield from moments(1, now=to_micros(at))
     moment, updated_at = to_micros(at), ticks[0]
+    is_first = False
     if (statement := _FIRST.get(answer)) is not None:
         said = () if text is None else (text,)
-        yield Sql(_UPDATE + statement, (*said, moment, updated_at, entry_id))
+        is_first = bool((yield Sql(_UPDATE + statement + " RETURNING id", (*said, moment, updated_at, entry_id))))
     if acknowledges:
         yield Sql(_UPDATE + _ACKNOWLEDGE, (moment, updated_at, entry_id))
     for row in (yield Sql(_ALERTS, (entry_id,))):
@@ -71,8 +74,10 @@ def answered(entry_id: str, answer: Answer, *, text: str | None, at: datetime, a
             yield from endings.view(seq, at=at, actor=actor, feed=FEED)
         if answer is Answer.DISMISS:
             yield from alerts.dismissing(seq, at=at, actor=actor, feed=FEED)
+        if is_first and text is not None:
+            yield from endings.act(seq, text=_NOTES[answer] + text, at=at, actor=actor, feed=FEED)
         if acknowledges:
-            yield from alerts.acknowledging(seq, at=at, actor=actor, feed=FEED, note=text)
+            yield from alerts.acknowledging(seq, at=at, actor=actor, feed=FEED)
 
 
 def _settings(entry_id: str) -> Work[EntryConfigSettings]:

@@ -39,7 +39,7 @@ class DetectionQuery(Since):
 class Text(Body):
     """What was done, or why it came to it."""
 
-    text: str = Field(min_length=1, max_length=LONGEST_TEXT)
+    text: str = Field(min_length=1, max_length=LONGEST_TEXT, pattern=r"\S")
 
 
 async def list_entries(ask: Ask) -> web.Response:

@@ -368,8 +368,14 @@ async def test_the_first_answer_of_each_kind_stays(entries: EntryBook, find: Fin
     assert {moment.replace(microsecond=0) for moment in moments if moment} == {first.replace(microsecond=0)}
     assert (answered.action_taken, answered.root_cause) == ("first", "first")
     assert answered.updated_at > first
-    history = [(one.action, one.feed, one.actor) for one in await book.history(1)]
-    assert history[1:] == [("viewed", "entries", "p"), ("acknowledged", "entries", "p"), ("dismissed", "entries", "p")]
+    history = [(one.action, one.feed, one.actor, one.note) for one in await book.history(1)]
+    assert history[1:] == [
+        ("viewed", "entries", "p", None),
+        ("acted", "entries", "p", "first"),
+        ("acted", "entries", "p", "Root cause: first"),
+        ("acknowledged", "entries", "p", None),
+        ("dismissed", "entries", "p", None),
+    ]
 
 
 async def test_an_entry_is_acknowledged_by_what_its_config_says_and_its_alerts_with_it(
@@ -386,7 +392,11 @@ async def test_an_entry_is_acknowledged_by_what_its_config_says_and_its_alerts_w
     alert = await book.get(1)
     assert alert is not None
     assert alert.acknowledged_by == "p"
-    assert (await book.history(1))[-1].note == "Bug"
+    assert [(one.action, one.note) for one in await book.history(1)][1:] == [
+        ("acted", "Stopped"),
+        ("acted", "Root cause: Bug"),
+        ("acknowledged", None),
+    ]
 
 
 @pytest.mark.parametrize(

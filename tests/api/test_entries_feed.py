@@ -297,7 +297,7 @@ async def test_an_answer_to_no_entry_is_404(ask: Ask) -> None:
 
 
 async def test_a_text_that_does_not_fit_is_400(ask: Ask) -> None:
-    for body in ({}, {"text": ""}, {"text": "x" * 501}, {"text": 1}, {"text": "x", "by": "me"}):
+    for body in ({}, {"text": ""}, {"text": "  "}, {"text": "x" * 501}, {"text": 1}, {"text": "x", "by": "me"}):
         assert (await ask("POST", f"{ENTRIES}/x/act", json=body)).status == 400
 
 

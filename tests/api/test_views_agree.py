@@ -257,6 +257,7 @@ class ViewsAgree(Living, RuleBasedStateMachine):
         text = {"act": "None needed", "root_cause": "Other"}.get(verb)
         self.ask("POST", f"/api/v1/alerts/entries/{entry_id}/{verb}", **({"json": {"text": text}} if text else {}))
         done = self.entries.setdefault(entry_id, Done())
+        is_first = not (done.acted if verb == "act" else done.caused)
         done.viewed |= verb == "view"
         done.acted |= verb == "act"
         done.caused |= verb == "root_cause"
@@ -268,8 +269,10 @@ class ViewsAgree(Living, RuleBasedStateMachine):
                 alert.history.append(("viewed", "entries", None))
             if verb == "dismiss":
                 self.dismissed(alert, "entries")
+            if text and is_first:
+                alert.history.append(("acted", "entries", text if verb == "act" else f"Root cause: {text}"))
             if verb in {"acknowledge", "act", "root_cause"}:
-                self.acknowledged(alert, "entries", note=text)
+                self.acknowledged(alert, "entries")
 
     @rule(name=st.sampled_from("aab"), label=st.sampled_from(["user", "user", "budget_id"]))
     def silence(self, name: str, label: str) -> None:
