@@ -23,8 +23,9 @@ from storage.times import from_micros, to_micros
 EVERY = timedelta(minutes=1)
 """How often they are looked at when no call is settled."""
 _PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 5.0
 _SHARE = 20
-"""A look takes one twentieth of the time at most, however many calls it has to sum."""
+"""After a look that had many calls to sum it rests twenty times as long, within these bounds."""
 _SLACK = timedelta(minutes=10)
 """A call may be written so long after it began (it waited for a budget): nothing younger is taken as complete."""
 _WHOLE = 100
@@ -126,7 +127,7 @@ class UsageWatch:
             self._woken.clear()
             began = loop.time()
             await self.evaluate()
-            await asyncio.sleep(max(_PAUSE_SECONDS, _SHARE * (loop.time() - began)))
+            await asyncio.sleep(min(max(_PAUSE_SECONDS, _SHARE * (loop.time() - began)), _LONGEST_PAUSE_SECONDS))
             try:
                 async with asyncio.timeout(EVERY.total_seconds()):
                     await self._woken.wait()

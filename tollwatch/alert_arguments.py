@@ -57,3 +57,10 @@ def silence_arguments(silences: Group, add: Add) -> None:
     made.add_argument("--from", dest="start", metavar="WHEN", help="when it begins (now)")
     made.add_argument("--author", help="who answers for it (you)")
     add(silences, "expire", "silences:expire", "end silences now").add_argument("id", nargs="+")
+
+
+def channel_arguments(channels: Group, add: Add) -> None:
+    """Add the commands on channels to their group."""
+    add(channels, "ls", "channels:ls", "list the channels, and how the last message of each went", reads=True)
+    tried = add(channels, "test", "channels:test", "really send something that is about no alert; ends with 1 when it fails", reads=True)
+    tried.add_argument("name", help="dashboard, email, or webhook: and an id or its beginning")

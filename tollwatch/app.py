@@ -60,6 +60,7 @@ from storage.sqlite import SqliteDatabase
 from tollwatch import __version__
 from tollwatch.baseline_commands import baseline_commands
 from tollwatch.callline import CallLine
+from tollwatch.channel_commands import channel_commands
 from tollwatch.config import Config, listen_address
 from tollwatch.control import Commands, ControlServer, socket_path
 from tollwatch.environment import CA_FOLDER
@@ -302,6 +303,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             **people_commands(lockouts, register),
             **rule_commands(rules),
             **silence_commands(silences),
+            **channel_commands(database, notifying, usage),
             **baseline_commands(baselines, book),
             **budget_commands(BudgetReset(database, ledger, book, now)),
             **password_commands(access.passwords, SetupCodeFile(config.data_dir)),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from tollwatch.alert_arguments import alert_arguments, entry_arguments, silence_arguments
+from tollwatch.alert_arguments import alert_arguments, channel_arguments, entry_arguments, silence_arguments
 from tollwatch.arguments import Add, Group
 from tollwatch.arguments import count as _count
 from tollwatch.arguments import positive as _positive
@@ -119,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     add(group("password", "the password of the API"), "reset", "password:reset", "remove it and print a new setup code", reads=True)
     alert_arguments(group("alerts", "what is wrong"), add)
     entry_arguments(group("entries", "what was detected close together in time, at one place"), add)
+    channel_arguments(group("channels", "the ways in which alerts are told"), add)
     silence_arguments(group("silences", "times in which nobody is told of certain alerts"), add)
     _rules(group("rules", "the policy: which calls are allowed, reported or refused"), add)
     add(commands, "openapi", "openapi:openapi", "print the description of the API (OpenAPI 3.1)")

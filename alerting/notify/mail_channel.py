@@ -10,6 +10,7 @@ from alerting.alert import Alert
 from alerting.finding import Severity
 from alerting.notify.channel import AlertEvent, Delivery, EventType, Message, Result
 from alerting.notify.mail import Mailer
+from alerting.notify.mail_settings import EmailSettings
 
 type Clock = Callable[[], datetime]
 
@@ -29,9 +30,14 @@ class MailChannel:
         self._now = now
 
     @property
+    def settings(self) -> EmailSettings | None:
+        """By which server; None where none is set."""
+        return self._mailer.settings if self._mailer else None
+
+    @property
     def recipients(self) -> tuple[str, ...]:
         """Who gets mail; nobody where no server is set."""
-        return self._mailer.settings.recipients if self._mailer else ()
+        return self.settings.recipients if self.settings else ()
 
     @property
     def listens(self) -> bool:
@@ -73,7 +79,7 @@ class MailChannel:
     def _is_told(self, alert: Alert) -> bool:
         if alert.subject.usage_alert_id is not None and CHANNEL in self._channels_of(alert.subject.usage_alert_id):
             return True
-        least = self._mailer.settings.min_severity if self._mailer else None
+        least = self.settings.min_severity if self.settings else None
         return least is not None and _RANKS[alert.severity] >= _RANKS[least]
 
 
@@ -90,7 +96,7 @@ def _text(alert: Alert) -> str:
         f"Raised:   {alert.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         f"Alert:    {alert.local_id} ({alert.id})",
         "",
-        f"tollwatch alerts show {alert.seq} tells more; tollwatch alerts ack {alert.seq} says that you took it up.",
+        f"`tollwatch alerts show {alert.local_id}` tells more; `tollwatch alerts ack {alert.local_id}` says that you took it up.",
         "",
     ]
     return "\n".join(lines)

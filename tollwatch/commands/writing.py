@@ -22,6 +22,7 @@ from storage.database import StoreError
 from storage.lock import GatewayLock, LockHeld
 from storage.sqlite import SqliteDatabase
 from tollwatch.baseline_commands import baseline_commands
+from tollwatch.channel_commands import channel_commands
 from tollwatch.config import Config, load_config
 from tollwatch.control import Commands, ControlError, ask, socket_path
 from tollwatch.exits import CommandError
@@ -33,6 +34,7 @@ from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
 from tollwatch.silence_commands import silence_commands
 from tollwatch.store import now
+from tollwatch.usage import build_usage
 
 
 def write(arguments: Namespace, command: str, /, **given: object) -> Any:  # noqa: ANN401  # any JSON value
@@ -63,7 +65,8 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
         silences = SilenceBook(database, defined=config.alerting.silences, now=now)
         await silences.load()
         suppression = Suppression(database, silences, now=now)
-        await build_notifying(config, installation, database=database, outbox=outbox, suppression=suppression, stack=stack)
+        notifying = await build_notifying(config, installation, database=database, outbox=outbox, suppression=suppression, stack=stack)
+        usage = await build_usage(config, database=database, book=book, budgets=(), on_notice=lambda _notice: None)
         lockouts = Lockouts(database, book, now=now)
         await lockouts.load(within=config.detectors.lockout.within)
         register = ClientRegister(database, now=now)
@@ -76,6 +79,7 @@ async def _write_here(config: Config, command: str, given: dict[str, object]) ->
             **people_commands(lockouts, register),
             **rule_commands(rules),
             **silence_commands(silences),
+            **channel_commands(database, notifying, usage),
             **baseline_commands(Baselines(database, now=now), book),
             **budget_commands(BudgetReset(database, ledger, book, now)),
             **password_commands(Passwords(database, setup_code=code, now=now), code),

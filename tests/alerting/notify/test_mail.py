@@ -64,7 +64,7 @@ async def test_a_usage_alert_that_fires_is_told_to_everybody_each_once(
     assert mail["Subject"] == "[tollwatch] high: Usage alert: Daily Cost"
     assert (mail["From"], mail["Auto-Submitted"]) == ("tollwatch@example.com", "auto-generated")
     assert "$52.35 spent, more than $50" in mail.get_content()
-    assert f"tollwatch alerts ack {alert.seq}" in mail.get_content()
+    assert f"tollwatch alerts ack alert_{alert.seq}" in mail.get_content()
     assert len({one["Message-ID"] for one in server.mails}) == 2
     assert [row[3:] for row in await house.rows()] == [("delivered", 1, 250, None)] * 2
 
