@@ -11,7 +11,8 @@ from storage.database import Database, Sql, Work
 
 _HELD = "SELECT DISTINCT alert_seq FROM deliveries WHERE state IN ('held', 'dropped') AND state = 'held'"
 _WAS_HELD = """
-SELECT 1 FROM deliveries WHERE alert_seq = ? AND state IN ('held', 'dropped') AND channel = ? AND target = ? LIMIT 1
+SELECT 1 FROM deliveries
+WHERE alert_seq = ? AND state IN ('held', 'dropped') AND event = 'alert.created' AND channel = ? AND target = ? LIMIT 1
 """
 _RELEASE = """
 UPDATE deliveries SET state = 'pending', next_at = created_at, last_error = NULL

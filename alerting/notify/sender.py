@@ -152,6 +152,8 @@ class Sender:
         """Say that a delivery is over, where that is news."""
         name = "?" if channel is None else channel.name
         key = (name, delivery.target)
+        if dead and result.final and result.status is None:
+            return  # there was nobody to be told: a person removed the target or switched it off
         if dead:
             self._ill.add(key)
             _log.warning("delivery_dead", channel=name, target=delivery.target, attempts=delivery.attempt, error=result.error)

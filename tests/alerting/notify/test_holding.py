@@ -90,11 +90,13 @@ async def test_who_was_told_of_the_beginning_is_told_of_the_end_though_it_is_sil
     sender = house.sender(holding=holding)
     await turn(sender)
     await silence(silences, house)
+    await house.book.acknowledge(alert.seq, actor="jane", feed=None)
+    await turn(sender)
 
     await house.book.resolve(alert.seq, actor="jane", feed=None)
     await turn(sender)
 
-    assert await states(house) == [("alert.created", "delivered"), ("alert.resolved", "delivered")]
+    assert await states(house) == [("alert.created", "delivered"), ("alert.acknowledged", "held"), ("alert.resolved", "delivered")]
 
 
 async def test_an_alert_that_another_says_more_than_is_held_back(house: Any, occur: Maker, recorder: Any, holding: Holding) -> None:

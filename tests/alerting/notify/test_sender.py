@@ -184,7 +184,7 @@ async def test_that_somebody_was_not_told_is_said_until_each_is_told_again(house
 
         async def send(self, delivery: Delivery) -> Result:
             await super().send(delivery)
-            return Result(error="gone", final=True) if self.ill else Result(status=200)
+            return Result(error="gone", final=True, status=410) if self.ill else Result(status=200)
 
     channel, heard = Picky(targets=("ops", "audit")), []
     house.outbox.add(channel)
