@@ -10,6 +10,7 @@ from alerting.detectors.prompt_drift import drift_episode
 from alerting.detectors.tool_drift import tool_episode
 from alerting.finding import AlertKind
 from alerting.fingerprint import fingerprint
+from alerting.subjects import NOBODY
 
 LEAST_DIGITS = 4
 """Of a fingerprint, that a person must give."""
@@ -22,11 +23,12 @@ class Named:
     digits: str
     service: str | None = None
     agent: str | None = None
+    """`-`: where no agent is known."""
     tool: str | None = None
 
     def finds(self, one: Baseline) -> bool:
         """Whether it names this baseline."""
-        wanted = ((self.service, one.service), (self.agent, one.agent), (self.tool, one.name if one.part is Part.TOOL else None))
+        wanted = ((self.service, one.service), (self.agent, one.agent or NOBODY), (self.tool, one.name if one.part is Part.TOOL else None))
         return one.fingerprint.startswith(self.digits) and all(asked is None or asked == has for asked, has in wanted)
 
 

@@ -276,7 +276,7 @@ def _baselines(baselines: Group, add: Add) -> None:
     for one in (diff, approve):
         one.add_argument("fingerprint", help="its first digits, as the list and the alert show them")
         one.add_argument("--service", help="where a fingerprint was seen in several places: of this service")
-        one.add_argument("--agent", help="the same: of this agent")
+        one.add_argument("--agent", help="the same: of this agent; - where none is known")
         one.add_argument("--tool", help="the same: of this tool")
     diff.add_argument("other", nargs="?", help="hold it against this one instead of the one that was approved last")
 

@@ -73,6 +73,7 @@ def test_a_fingerprint_is_named_by_its_first_digits_and_its_place(clock: Any) ->
 
     assert found(everything, Named(digits="aaaa")) is normal
     assert found(everything, Named(digits="aaab", agent="bot")) is bot
+    assert found(everything, Named(digits="aaab", agent="-")) is other
     assert found(everything, Named(digits="cccc", service="openai", tool="search")) is tool
     for digits, message in (
         ("aaa", "too short: give the first 4 digits"),
