@@ -38,7 +38,7 @@ bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved 
 	$(BIN)/python -m tests.bench $(ARGS)
 
 blocks: $(VENV)/.dev node_modules ## write docs/blocks.md from a run of all SDKs
-	WRITE_DOCS=1 $(BIN)/pytest -q -p no:randomly tests/end_to_end/test_blocks.py
+	WRITE_DOCS=1 $(BIN)/pytest -q -p no:randomly -m "soak or not soak" tests/end_to_end/test_blocks.py
 
 soak: $(VENV)/.dev ## the long runs
 	$(BIN)/pytest -q -m soak $(ARGS)

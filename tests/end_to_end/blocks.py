@@ -1,6 +1,9 @@
 """The conformance matrix of blocks: what is asked of each SDK, what must come of it, and the page that says so."""
 
 import json
+import random
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,50 +26,103 @@ PYTHON_STREAMS = (
 AI = ("AI SDK gemini", "AI SDK openai", "AI SDK openai chat", "AI SDK anthropic")
 NODE = ("openai chat", "openai responses", "anthropic messages", "bedrock converse", "bedrock invoke", *AI)
 _PREFIXES = {"bedrock": "anthropic.", "gemini": "gemini-", "AI SDK gemini": "gemini-"}
+RULE, BUDGET, RATE, CUT = "blocked", "broke", "limited", "cut"
+"""What becomes of a call, as the name of its model says: the three refusals before it is sent, and the end in mid-stream."""
+STATUS = {RULE: 403, BUDGET: 402, RATE: 429, CUT: 200}
+PASSES = "asks again and passes"
+SAYS = "ends, and says why"
+
+type Row = tuple[str, str, bool]
+"""A row of the page: the language, the SDK with its endpoint, whether it streams."""
+type Outcomes = Mapping[tuple[Row, str], set[str]]
+"""What was found, by the row and by what becomes of the call. Doors and clients that differ are all in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One case: an SDK, an endpoint, streamed or not, refused before it is sent or cut in the middle."""
+    """One case: an SDK, an endpoint, streamed or not, by a door and a client, and what becomes of the call."""
 
     language: str
     case: str
     streamed: bool
-    midway: bool
+    becomes: str
+    door: str
+    client: str
+
+    @property
+    def row(self) -> Row:
+        """Where it stands on the page."""
+        return self.language, self.case, self.streamed
 
     @property
     def model(self) -> str:
         """A model of its own, so that what comes of it can be told apart."""
-        words = [self.language, *self.case.lower().split(), "stream" if self.streamed else "whole"]
+        words = [
+            self.language,
+            *self.case.lower().split(),
+            "stream" if self.streamed else "whole",
+            self.door.replace("_", "-"),
+            self.client,
+        ]
         prefix = next((prefix for name, prefix in _PREFIXES.items() if self.case.startswith(name)), "")
-        return f"{prefix}{'cut' if self.midway else 'blocked'}-{'-'.join(words)}"
+        return f"{prefix}{self.becomes}-{'-'.join(words)}"
 
     @property
-    def plan(self) -> tuple[str, str, str]:
-        """What the program is told."""
-        return self.case, "stream" if self.streamed else "whole", self.model
+    def plan(self) -> dict[str, Any]:
+        """What the program is told. A limit of one call a second takes two to be reached, both after the first, slow use of an SDK."""
+        models = [self.model.replace(f"{RATE}-", "first-"), self.model, self.model] if self.becomes == RATE else [self.model]
+        how = "stream" if self.streamed else "whole"
+        return {"case": self.case, "how": how, "models": models, "door": self.door, "client": self.client}
+
+
+def _ways(language: str, case: str) -> list[tuple[str, str]]:
+    """Return the doors and clients of a case. Amazon's SDKs: no async client for Python, no proxy for JavaScript."""
+    amazon = case.startswith("bedrock")
+    doors = ("base_url",) if amazon and language == "node" else ("base_url", "forward")
+    clients = ("async",) if language == "node" else ("sync",) if amazon else ("sync", "async")
+    return [(door, client) for door in doors for client in clients]
 
 
 def _cells(language: str, whole: Iterable[str], streams: Sequence[str]) -> list[Cell]:
-    found = [Cell(language=language, case=case, streamed=False, midway=False) for case in whole]
-    for midway in (False, True):
-        found += [Cell(language=language, case=case, streamed=True, midway=midway) for case in streams]
-    return found
+    asked = [(case, False, (RULE, BUDGET, RATE)) for case in whole] + [(case, True, (RULE, BUDGET, RATE, CUT)) for case in streams]
+    return [
+        Cell(language=language, case=case, streamed=streamed, becomes=becomes, door=door, client=client)
+        for case, streamed, ends in asked
+        for becomes in ends
+        for door, client in _ways(language, case)
+    ]
+
+
+def _sample() -> set[Cell]:
+    """Return one cell of each that is refused or cut, by whichever door and client, and a few of those that wait for a second."""
+    chance = random.Random("blocks")
+    alike = defaultdict[tuple[Row, str], list[Cell]](list)
+    for cell in CELLS:
+        alike[cell.row, cell.becomes].append(cell)
+    chosen = [chance.choice(cells) for (_, becomes), cells in alike.items() if becomes != RATE]
+    return {*chosen, *chance.sample([cell for cell in CELLS if cell.becomes == RATE], 16)}
 
 
 CELLS = [*_cells("python", PYTHON_WHOLE, PYTHON_STREAMS), *_cells("node", NODE, NODE)]
-CUT_MODELS = [cell.model for cell in CELLS if cell.midway]
+SAMPLE = _sample()
 CONFIG: dict[str, Any] = {
-    "rules": [{"id": "SEC-003", "title": "No dear models", "match": {"model": "*blocked*"}, "action": "block"}],
+    "rules": [{"id": "SEC-003", "title": "No dear models", "match": {"model": f"*{RULE}-*"}, "action": "block"}],
+    "detectors": {
+        "rate_limits": [{"name": "one-a-second", "scope": {"model": f"*{RATE}-*"}, "per": "second", "requests": 1, "by": "model"}]
+    },
     "budgets": [
-        {
-            "name": f"of-{model.replace('.', '-')}",
-            "scope": {"model": model},
-            "limit": "800 tokens",
-            "quantum": 64,
-            "wait": "0s",
-        }
-        for model in CUT_MODELS
+        {"name": "nothing-left", "scope": {"model": f"*{BUDGET}-*"}, "limit": "0.000001 USD", "wait": "0s"},
+        *(
+            {
+                "name": f"of-{cell.model.replace('.', '-')}",
+                "scope": {"model": cell.model},
+                "limit": "800 tokens",
+                "quantum": 64,
+                "wait": "0s",
+            }
+            for cell in CELLS
+            if cell.becomes == CUT
+        ),
     ],
 }
 
@@ -99,22 +155,54 @@ nothing can be added to a compressed one.
 """
 
 
-def page(found: Mapping[Cell, Mapping[str, Any]]) -> str:
+_NONE = "never"
+_COLUMNS = {RULE: "A rule: 403", BUDGET: "A budget: 402", RATE: "A rate limit: 429", CUT: "Cut in the middle: 200"}
+_TABLE = """
+The tables say what the SDK raises. Each SDK was asked for each cell by both doors and, where it has both, by its blocking and its async
+client: {count} cases, each with a model of its own. Where these differ, the cell names all that was seen. Only the AWS SDK for JavaScript
+goes by the base-URL door alone: it knows no proxy. A call that is refused reaches the gateway once and the provider never; after a rate
+limit, an SDK that asks again by itself waits as `Retry-After` says, and passes. A stream that is cut raises, or ends and says why.
+"""
+
+
+def outcome_of(said: Mapping[str, Any], *, becomes: str) -> str:
+    """Return how a cell reads on the page."""
+    return f"`{said['error']}`" if said["error"] else PASSES if becomes == RATE else SAYS
+
+
+def page(outcomes: Outcomes) -> str:
     """Return the page of a run."""
     parts = [_HEAD, "\nThe body of a refusal, here of a budget, in the shape of each provider:\n\n"]
     parts += [f"- {name}: `{json.dumps(_shape(dialect))}`\n" for name, dialect in _SHAPES.items()]
-    for language, title in (("python", "Python"), ("node", "Node")):
-        for midway, when in ((False, "refused before it is sent"), (True, "cut in the middle")):
-            parts.append(f"\n## {title}: {when}\n\n| SDK and endpoint | Streamed | Status | What the SDK does |\n|---|---|---|---|\n")
-            parts += [_row(cell, found[cell]) for cell in CELLS if (cell.language, cell.midway) == (language, midway)]
+    parts.append(_TABLE.format(count=len(CELLS)))
+    rows = list(dict.fromkeys(cell.row for cell in CELLS))
+    for language, title in _LANGUAGES.items():
+        parts.append(
+            f"\n## {title}\n\n| SDK and endpoint | Streamed | {' | '.join(_COLUMNS.values())} |\n|{'---|' * (2 + len(_COLUMNS))}\n"
+        )
+        parts += [_line(row, outcomes) for row in rows if row[0] == language]
     return "".join(parts)
 
 
-def _row(cell: Cell, said: Mapping[str, Any]) -> str:
-    raised = f"raises `{said['error']}`" if said["error"] else "ends, and says why"
-    return f"| {cell.case} | {'yes' if cell.streamed else 'no'} | {200 if cell.midway else 403} | {raised} |\n"
+def _line(row: Row, outcomes: Outcomes) -> str:
+    _, case, streamed = row
+    cells = (", ".join(sorted(outcomes.get((row, becomes), {_NONE}))) for becomes in _COLUMNS)
+    return f"| {case} | {'yes' if streamed else 'no'} | {' | '.join(cells)} |\n"
 
 
+def outcomes_on(text: str) -> Outcomes:
+    """Return what a page says that was found."""
+    found: dict[tuple[Row, str], set[str]] = {}
+    for language, title in _LANGUAGES.items():
+        table = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        for case, streamed, *cells in re.findall(r"^\| (.+?) \| (yes|no) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", table, re.MULTILINE):
+            for becomes, cell in zip(_COLUMNS, cells, strict=True):
+                if cell != _NONE:
+                    found[(language, case, streamed == "yes"), becomes] = set(re.findall(rf"`[^`]+`|{PASSES}|{SAYS}", cell))
+    return found
+
+
+_LANGUAGES = {"python": "Python", "node": "Node"}
 _SHAPES = {
     "OpenAI and all compatible ones": Dialect.OPENAI,
     "Anthropic": Dialect.ANTHROPIC,

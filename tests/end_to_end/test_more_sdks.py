@@ -19,26 +19,6 @@ HERE = Path(__file__).parent
 DOORS = {"forward": (), "base_url": ("--base-url",)}
 KEYS = {"GEMINI_API_KEY": "k", "MISTRAL_API_KEY": "k", "CO_API_KEY": "k", "GROQ_API_KEY": "k"}
 NODE_KEYS = {"GOOGLE_GENERATIVE_AI_API_KEY": "k", "OPENAI_API_KEY": "sk-test", "ANTHROPIC_API_KEY": "sk-ant-test"}
-FORBIDDEN = {
-    "genai": "gemini-2.5-pro",
-    "mistral": "mistral-large-latest",
-    "cohere": "command-r-plus",
-    "groq": "openai/gpt-oss-120b",
-    "ollama": "qwen3:235b",
-    "google": "gemini-2.5-pro",
-    "openai": "gpt-4-turbo",
-    "anthropic": "claude-opus-4-1",
-}
-CONFIG: dict[str, Any] = {
-    "rules": [{"id": "SEC-003", "title": "No dear models", "match": {"model": sorted(set(FORBIDDEN.values()))}, "action": "block"}],
-}
-ERRORS = {
-    "genai": "ClientError",
-    "mistral": "SDKError",
-    "cohere": "ForbiddenError",
-    "groq": "PermissionDeniedError",
-    "ollama": "ResponseError",
-}
 CALLS = {"genai": 4, "mistral": 3, "cohere": 3, "groq": 3, "ollama": 3}
 PROVIDERS = {"genai": "gcp.gemini", "mistral": "mistral_ai", "cohere": "cohere", "groq": "groq", "ollama": "ollama"}
 
@@ -53,7 +33,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Gateway]:
     upstreams = {"proxy": {"upstreams": {"ollama": f"http://{provider.address}"}}}
-    with Gateway(tmp_path_factory.mktemp("gateway"), provider, config=CONFIG | upstreams) as gateway:
+    with Gateway(tmp_path_factory.mktemp("gateway"), provider, config=upstreams) as gateway:
         yield gateway
 
 
@@ -98,26 +78,9 @@ def test_an_sdk_is_answered_and_metered(run: Run, gateway: Gateway, provider: Pr
     assert {(row["input_tokens"], row["output_tokens"]) for row in rows} == {(counted, OUTPUT_TOKENS)}
     assert {row["source"] for row in rows} == ({"unpriced"} if name == "ollama" else {"provider_reported"})
     assert sum(row["streamed"] for row in rows) == (2 if name == "genai" else 1)
-
-
-def test_cohere_is_priced_by_what_it_bills(run: Run, gateway: Gateway) -> None:
-    _said, before = run(*program("cohere"))
-
-    rows = gateway.wait_settled(before + 3)[before:]
-    in_rate, out_rate = 2_500, 10_000  # nano-dollars a token of command-a
-    assert {row["cost_nano"] for row in rows} == {INPUT_TOKENS * in_rate + OUTPUT_TOKENS * out_rate}
-
-
-@pytest.mark.parametrize("how", ["whole", "stream"])
-@pytest.mark.parametrize("name", CALLS)
-def test_a_block_is_the_sdks_own_error_after_one_request(run: Run, gateway: Gateway, provider: Provider, name: str, how: str) -> None:
-    said, before = run(*program(name), FORBIDDEN[name], how)
-
-    assert [(line["error"], line["status"]) for line in said] == [(ERRORS[name], 403)]
-    assert "SEC-003" in said[0]["message"]
-    assert not provider.seen
-    rows = gateway.wait_settled(before + 1)[before:]
-    assert [(row["state"], row["verdict"], row["rule_id"]) for row in rows] == [("refused", "block", "SEC-003")]
+    if name == "cohere":  # which bills less than it counts
+        in_rate, out_rate = 2_500, 10_000  # nano-dollars a token of command-a
+        assert {row["cost_nano"] for row in rows} == {INPUT_TOKENS * in_rate + OUTPUT_TOKENS * out_rate}
 
 
 def test_the_ai_sdk_is_answered_and_metered(run: Run, node: list[str], gateway: Gateway, door: str) -> None:
@@ -130,15 +93,3 @@ def test_the_ai_sdk_is_answered_and_metered(run: Run, node: list[str], gateway: 
     assert {(row["input_tokens"], row["output_tokens"], row["source"]) for row in rows} == {
         (INPUT_TOKENS, OUTPUT_TOKENS, "provider_reported")
     }
-
-
-@pytest.mark.parametrize("name", ["google", "openai", "anthropic"])
-def test_a_block_is_the_ai_sdks_own_error_after_one_request(
-    run: Run, node: list[str], gateway: Gateway, provider: Provider, name: str
-) -> None:
-    said, before = run(*node, str(HERE / "node" / "ai_sdk.mjs"), name, FORBIDDEN[name])
-
-    assert [(line["error"], line["status"]) for line in said] == [("AI_APICallError", 403)]
-    assert "SEC-003" in said[0]["message"]
-    assert not provider.seen
-    assert len(gateway.wait_settled(before + 1)[before:]) == 1

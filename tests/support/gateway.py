@@ -177,7 +177,7 @@ class Gateway:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def command(
-        self, *arguments: str, check: bool = True, env: Mapping[str, str] | None = None, seconds: float = 60
+        self, *arguments: str, check: bool = True, env: Mapping[str, str] | None = None, seconds: float = 110
     ) -> subprocess.CompletedProcess[str]:
         """Run a `tollwatch` command over the same config."""
         line = [sys.executable, *MODULE, *arguments]

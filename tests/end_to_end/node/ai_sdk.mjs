@@ -2,7 +2,7 @@
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogleGenerativeAI } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
-import { APICallError, generateText, streamText } from "ai";
+import { generateText, streamText } from "ai";
 
 const door = process.env.DOOR;
 const say = (what) => console.log(JSON.stringify(what));
@@ -23,14 +23,4 @@ async function normal() {
   }
 }
 
-async function ask(name, id) {
-  try {
-    const { text } = await generateText({ model: models[name](id), prompt: "hello there" });
-    say({ what: name, text });
-  } catch (error) {
-    if (!APICallError.isInstance(error)) throw error;
-    say({ error: error.name, status: error.statusCode, message: error.message });
-  }
-}
-
-await (process.argv.length === 2 ? normal() : ask(process.argv[2], process.argv[3]));
+await normal();

@@ -13,16 +13,4 @@ async function normal() {
   say({ what: "messages stream", text: final.content[0].text, usage: final.usage });
 }
 
-async function ask(model, times) {
-  for (let time = 0; time < times; time++) {
-    try {
-      const message = await client.messages.create({ model, max_tokens: 100, messages });
-      say({ what: "messages", text: message.content[0].text, usage: message.usage });
-    } catch (error) {
-      if (!(error instanceof Anthropic.APIError)) throw error;
-      say({ error: error.constructor.name, status: error.status, message: error.message, type: error.type });
-    }
-  }
-}
-
-await (process.argv.length === 2 ? normal() : ask(process.argv[2], Number(process.argv[3])));
+await normal();

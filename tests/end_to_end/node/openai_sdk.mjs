@@ -22,16 +22,4 @@ async function normal() {
   say({ what: "responses stream", text: final.output_text, usage: final.usage });
 }
 
-async function ask(model, times) {
-  for (let time = 0; time < times; time++) {
-    try {
-      const chat = await client.chat.completions.create({ model, messages, max_tokens: 100 });
-      say({ what: "chat", text: chat.choices[0].message.content, usage: chat.usage });
-    } catch (error) {
-      if (!(error instanceof OpenAI.APIError)) throw error;
-      say({ error: error.constructor.name, status: error.status, message: error.message, code: error.code });
-    }
-  }
-}
-
-await (process.argv.length === 2 ? normal() : ask(process.argv[2], Number(process.argv[3])));
+await normal();

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 
 import anthropic
 
@@ -29,15 +28,5 @@ async def concurrent() -> None:
             say("async messages stream", await stream.get_final_message())
 
 
-def ask(model: str, times: int) -> None:
-    """Ask `times` times; print each answer or the SDK's own error."""
-    client = anthropic.Anthropic()
-    for _ in range(times):
-        try:
-            say("messages", client.messages.create(model=model, max_tokens=100, messages=HELLO))
-        except anthropic.APIStatusError as error:
-            print(json.dumps({"error": type(error).__name__, "status": error.status_code, "message": error.message, "body": error.body}))
-
-
 if __name__ == "__main__":
-    normal() if len(sys.argv) == 1 else ask(sys.argv[1], int(sys.argv[2]))
+    normal()

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import sys
 
 import cohere
-from cohere.core.api_error import ApiError
 
 MODEL = "command-a-03-2025"
 HELLO = [{"role": "user", "content": "hello there"}]
@@ -31,17 +29,5 @@ async def concurrent() -> None:
         say("async chat", (await client.chat(model=MODEL, messages=HELLO)).message.content[0].text)
 
 
-def ask(model: str, how: str) -> None:
-    """Ask once; print the SDK's own error."""
-    client = cohere.ClientV2()
-    try:
-        if how == "stream":
-            say(how, streamed(client.chat_stream(model=model, messages=HELLO)))
-        else:
-            say(how, client.chat(model=model, messages=HELLO).message.content[0].text)
-    except ApiError as error:
-        print(json.dumps({"error": type(error).__name__, "status": error.status_code, "message": json.dumps(error.body, default=str)}))
-
-
 if __name__ == "__main__":
-    normal() if len(sys.argv) == 1 else ask(sys.argv[1], sys.argv[2])
+    normal()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 
 import groq
 
@@ -27,15 +26,5 @@ async def concurrent() -> None:
         say("async chat", (await client.chat.completions.create(model=MODEL, messages=HELLO)).choices[0].message.content)
 
 
-def ask(model: str, how: str) -> None:
-    """Ask once; print the SDK's own error."""
-    client = groq.Groq()
-    try:
-        answer = client.chat.completions.create(model=model, messages=HELLO, stream=how == "stream")
-        say(how, str(answer))
-    except groq.APIStatusError as error:
-        print(json.dumps({"error": type(error).__name__, "status": error.status_code, "message": error.message}))
-
-
 if __name__ == "__main__":
-    normal() if len(sys.argv) == 1 else ask(sys.argv[1], sys.argv[2])
+    normal()

@@ -3,9 +3,8 @@
 import asyncio
 import json
 import os
-import sys
 
-from mistralai.client import Mistral, errors
+from mistralai.client import Mistral
 
 MODEL = "mistral-small-latest"
 HELLO = [{"role": "user", "content": "hello there"}]
@@ -32,18 +31,5 @@ async def concurrent() -> None:
         say("async chat", (await mistral.chat.complete_async(model=MODEL, messages=HELLO)).choices[0].message.content)
 
 
-def ask(model: str, how: str) -> None:
-    """Ask once; print the SDK's own error."""
-    with client() as mistral:
-        try:
-            if how == "stream":
-                with mistral.chat.stream(model=model, messages=HELLO) as stream:
-                    say(how, "".join(event.data.choices[0].delta.content or "" for event in stream))
-            else:
-                say(how, mistral.chat.complete(model=model, messages=HELLO).choices[0].message.content)
-        except errors.MistralError as error:
-            print(json.dumps({"error": type(error).__name__, "status": error.status_code, "message": f"{error.message} {error.body}"}))
-
-
 if __name__ == "__main__":
-    normal() if len(sys.argv) == 1 else ask(sys.argv[1], sys.argv[2])
+    normal()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 
 import ollama
 
@@ -28,17 +27,5 @@ async def concurrent() -> None:
     say("async chat", (await client.chat(model=MODEL, messages=HELLO)).message.content)
 
 
-def ask(model: str, how: str) -> None:
-    """Ask once; print the SDK's own error."""
-    client = ollama.Client(host=HOST)
-    try:
-        if how == "stream":
-            say(how, "".join(part.message.content for part in client.chat(model=model, messages=HELLO, stream=True)))
-        else:
-            say(how, client.chat(model=model, messages=HELLO).message.content)
-    except ollama.ResponseError as error:
-        print(json.dumps({"error": type(error).__name__, "status": error.status_code, "message": error.error}))
-
-
 if __name__ == "__main__":
-    normal() if len(sys.argv) == 1 else ask(sys.argv[1], sys.argv[2])
+    normal()

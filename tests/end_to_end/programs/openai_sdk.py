@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 
 import openai
 
@@ -43,16 +42,5 @@ async def concurrent() -> None:
         say("async chat stream", text, None)
 
 
-def ask(model: str, times: int) -> None:
-    """Ask `times` times; print each answer or the SDK's own error."""
-    client = openai.OpenAI()
-    for _ in range(times):
-        try:
-            answer = client.chat.completions.create(model=model, messages=HELLO, max_tokens=100)
-            say("chat", answer.choices[0].message.content, answer.usage)
-        except openai.APIStatusError as error:
-            print(json.dumps({"error": type(error).__name__, "status": error.status_code, "message": error.message, "code": error.code}))
-
-
 if __name__ == "__main__":
-    normal() if len(sys.argv) == 1 else ask(sys.argv[1], int(sys.argv[2]))
+    normal()
