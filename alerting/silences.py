@@ -120,15 +120,14 @@ class SilenceBook:
 
     async def prune(self, before: datetime) -> int:
         """Delete the silences that were over before a moment; return how many."""
-        old = [silence.id for silence in self._stored.values() if silence.ends_at is not None and silence.ends_at < before]
+        old = {silence.id for silence in self._stored.values() if silence.ends_at is not None and silence.ends_at < before}
 
         def work() -> Work[int]:
             rows = yield Sql("DELETE FROM silences WHERE ends_at < ? RETURNING id", (to_micros(before),))
             return len(rows)
 
         deleted = await self._database.write(work)
-        for silence_id in old:
-            self._stored.pop(silence_id, None)
+        self._stored = {key: silence for key, silence in self._stored.items() if key not in old}
         return deleted
 
     # --- its own -------------------------------------------------------------------------------------------------------
@@ -167,7 +166,7 @@ class SilenceBook:
                 yield audit_row(at=at, actor=actor, action=action, subject=silence.id, detail=_told(silence))
 
         await self._database.write(work)
-        self._stored |= {silence.id: silence for silence in silences}
+        self._stored = {**self._stored, **{silence.id: silence for silence in silences}}  # the writer's thread may be reading the old one
 
 
 def _stays_true(old: Silence, draft: SilenceDraft, now: datetime) -> bool:

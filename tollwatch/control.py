@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from alerting.alert import Change
-from alerting.book import AlertBook
+from alerting.book import LONGEST_NOTE, AlertBook
 from api.scopes import parse_scopes
 from api.tokens import Tokens
 from storage.database import StoreError
@@ -98,8 +98,10 @@ class Commands:
         return {"acted on": f"alert_{seq}"}
 
     async def _resolve(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value
-        seq = await self._seq(given)
-        await self.alerts.resolve(seq, actor=given["actor"], feed="cli", note=given.get("note"))
+        seq, note = await self._seq(given), given.get("note")
+        if note is not None and len(note) > LONGEST_NOTE:
+            raise ControlError(f"A note has at most {LONGEST_NOTE:,} characters, not {len(note):,}")
+        await self.alerts.resolve(seq, actor=given["actor"], feed="cli", note=note)
         return {"resolved": f"alert_{seq}"}
 
     async def _dismiss(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401  # any JSON value

@@ -306,9 +306,9 @@ class ViewsAgree(Living, RuleBasedStateMachine):
 
 
 SHORT = settings(max_examples=5, stateful_step_count=20, deadline=None)
-LONG = settings(max_examples=300, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.parametrize("extent", [SHORT, pytest.param(LONG, marks=pytest.mark.soak)], ids=["short", "long"])
+@pytest.mark.parametrize("extent", [SHORT, pytest.param(LONG, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])], ids=["short", "long"])
 def test_all_views_agree_whatever_is_done(services: Services, extent: settings) -> None:
     run_state_machine_as_test(lambda: ViewsAgree(services), settings=extent)

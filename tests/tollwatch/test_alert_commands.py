@@ -117,6 +117,13 @@ def test_an_act_without_words_or_alert_is_refused(typed: Typed, given: Any, argu
     assert (code, why in told) == (1, True), told
 
 
+def test_a_note_has_an_end(typed: Typed, given: Any) -> None:
+    given([occurrence("ann")])
+
+    assert typed("alerts", "resolve", "1", "--note", "x" * 2001)[0] == 1
+    assert json.loads(typed("alerts", "show", "1", "--json")[1])["status"] == "open"
+
+
 def test_every_alert_is_exported_newest_first_as_asked_for(typed: Typed, given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tollwatch.commands.alerts_export._BATCH", 2)
     old = NOW - 5 * HOUR
