@@ -167,37 +167,38 @@ async def test_a_deleted_one_is_gone_and_what_it_raised_stays(ask: Any, gateway:
     assert {"usage_alert.created", "usage_alert.deleted"} <= {entry["action"] for entry in audited.body["entries"]}
 
 
-@pytest.mark.parametrize(
-    ("body", "param", "told"),
-    [
-        ({}, "name", "missing name"),
-        ({"name": "x"}, "type", "missing type"),
-        ({"name": "x", "type": "cost"}, "type", "cost_threshold"),
-        ({"name": "x", "type": "cost_threshold"}, "threshold", "needs a threshold, a number of US dollars"),
-        ({"name": "x", "type": "cost_threshold", "threshold": "50"}, "threshold", "valid"),
-        ({"name": "x", "type": "cost_threshold", "threshold": True}, "threshold", "valid"),
-        ({"name": "x", "type": "cost_threshold", "threshold": -1}, "threshold", "greater than or equal to 0"),
-        ({"name": "x", "type": "cost_threshold", "threshold": 1e13}, "threshold", "less than or equal to"),
-        ({"name": "x", "type": "error_rate", "threshold": 101}, "threshold", "from 0 to 100"),
-        ({"name": " ", "type": "error_rate", "threshold": 1}, "name", "pattern"),
-        ({"name": "x" * 201, "type": "error_rate", "threshold": 1}, "name", "at most 200"),
-        ({**COST, "period": "year"}, "period", "'hour'"),
-        ({**COST, "notification_channels": ["pager"]}, "notification_channels.0", "'email' or 'dashboard'"),
-        ({**COST, "notification_channels": ["email", "email"]}, "notification_channels", "twice"),
-        ({**COST, "notification_channels": "email"}, "notification_channels", "array"),
-        ({**COST, "budget": "x"}, "budget", "only quota_limit"),
-        ({**COST, "enabled": None}, "enabled", "bool"),
-        ({**COST, "colour": "red"}, "colour", "unknown key"),
-    ],
-)
-async def test_an_invalid_parameter_is_named(ask: Any, body: Any, param: str, told: str) -> None:
-    answer = await ask("POST", body=body)
+INVALID: list[tuple[dict[str, Any], str, str]] = [
+    ({}, "name", "missing name"),
+    ({"name": "x"}, "type", "missing type"),
+    ({"name": "x", "type": "cost"}, "type", "cost_threshold"),
+    ({"name": "x", "type": "cost_threshold"}, "threshold", "needs a threshold, a number of US dollars"),
+    ({"name": "x", "type": "cost_threshold", "threshold": "50"}, "threshold", "valid"),
+    ({"name": "x", "type": "cost_threshold", "threshold": True}, "threshold", "valid"),
+    ({"name": "x", "type": "cost_threshold", "threshold": -1}, "threshold", "greater than or equal to 0"),
+    ({"name": "x", "type": "cost_threshold", "threshold": 1e13}, "threshold", "less than or equal to"),
+    ({"name": "x", "type": "error_rate", "threshold": 101}, "threshold", "from 0 to 100"),
+    ({"name": " ", "type": "error_rate", "threshold": 1}, "name", "pattern"),
+    ({"name": "x" * 201, "type": "error_rate", "threshold": 1}, "name", "at most 200"),
+    ({**COST, "period": "year"}, "period", "'hour'"),
+    ({**COST, "notification_channels": ["pager"]}, "notification_channels.0", "'email' or 'dashboard'"),
+    ({**COST, "notification_channels": ["email", "email"]}, "notification_channels", "twice"),
+    ({**COST, "notification_channels": "email"}, "notification_channels", "array"),
+    ({**COST, "budget": "x"}, "budget", "only quota_limit"),
+    ({**COST, "enabled": None}, "enabled", "bool"),
+    ({**COST, "colour": "red"}, "colour", "unknown key"),
+]
+"""A body, the parameter that is wrong with it, and what is said of it."""
 
-    assert answer.status == 400
-    error = answer.body["error"]
-    assert set(error) == {"type", "code", "message", "param"}
-    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "invalid_parameter", param)
-    assert told in error["message"]
+
+async def test_an_invalid_parameter_is_named(ask: Any) -> None:
+    for body, param, told in INVALID:
+        answer = await ask("POST", body=body)
+
+        assert answer.status == 400, body
+        error = answer.body["error"]
+        assert set(error) == {"type", "code", "message", "param"}
+        assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "invalid_parameter", param)
+        assert told in error["message"]
     assert (await ask("GET")).body == {"alerts": []}
 
 
@@ -214,14 +215,14 @@ async def test_a_change_that_makes_no_sense_changes_nothing(ask: Any) -> None:
     assert (await ask("GET", f"/{made['id']}")).body["threshold"] == 50.0
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/test")])
-@pytest.mark.parametrize("key", ["alert_aaaaaaaaaaaa", "alert_1", "alert-001", "..%2f"])
-async def test_an_id_that_is_none_of_its_own_is_not_found(ask: Any, method: str, path: str, key: str) -> None:
-    answer = await ask(method, f"/{key}{path}", {} if method == "PUT" else None)
+async def test_an_id_that_is_none_of_its_own_is_not_found(ask: Any) -> None:
+    for key in ("alert_aaaaaaaaaaaa", "alert_1", "alert-001", "..%2f"):
+        for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/test")):
+            answer = await ask(method, f"/{key}{path}", {} if method == "PUT" else None)
 
-    assert answer.status == 404
-    assert answer.body["error"]["type"] == "not_found_error"
-    assert answer.body["error"]["code"] == "alert_not_found"
+            assert answer.status == 404, (method, key)
+            assert answer.body["error"]["type"] == "not_found_error"
+            assert answer.body["error"]["code"] == "alert_not_found"
 
 
 async def test_who_may_not_is_told_in_the_words_of_this_feed(gateway: Any) -> None:

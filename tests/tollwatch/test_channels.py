@@ -11,7 +11,7 @@ from tests.support.asking import ask, chat
 from tests.support.gateway import Gateway
 from tests.support.mailserver import mail_server
 from tests.support.provider import Provider
-from tollwatch import cli
+from tollwatch import channel_commands, cli
 
 SECRET = "whsec_dG9sbHdhdGNoLWV4YW1wbGUtc2VjcmV0LWNoYW5nZS1pdCE="
 HOOK = {"name": "siem", "url": "http://127.0.0.1:9/hook", "secret": SECRET}
@@ -70,7 +70,9 @@ async def test_mail_that_is_not_set_is_said_so(typed: Any) -> None:
     assert "notify.email is not set" in told
 
 
-async def test_a_running_gateway_fires_once_and_tells_by_mail(tmp_path: Path) -> None:
+async def test_a_running_gateway_fires_once_and_tells_by_mail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = {"name": "Any cost", "type": "cost_threshold", "threshold": 0, "period": "hour", "notification_channels": ["email"]}
     async with mail_server() as server:
         config = {"usage_alerts": [usage], "notify": {"email": mail_settings(server.port)}}
@@ -81,12 +83,30 @@ async def test_a_running_gateway_fires_once_and_tells_by_mail(tmp_path: Path) ->
                 await ask(gateway, chat())
                 await server.is_asked()
                 await ask(gateway, chat())
-                listed = (await asyncio.to_thread(gateway.command, "channels", "ls", "--json")).stdout
-                tried = (await asyncio.to_thread(gateway.command, "channels", "test", "email")).stderr
+                monkeypatch.setenv("TOLLWATCH_CONFIG", str(gateway.config_file))
+                codes = [await asyncio.to_thread(cli.main, ["channels", *words]) for words in (["ls", "--json"], ["test", "email"])]
+                said = capsys.readouterr()
             finally:
                 await asyncio.to_thread(gateway.stop)
 
     assert [mail["Subject"] for mail in server.mails] == ["[tollwatch] high: Usage alert: Any cost", "[tollwatch] Test: channel email"]
-    assert json.loads(listed.splitlines()[1])["name"] == "email"
-    assert "email works" in tried
+    assert codes == [0, 0]
+    assert json.loads(said.out.splitlines()[1])["name"] == "email"
+    assert "email works" in said.err
     assert len(gateway.rows("SELECT * FROM usage_triggers WHERE alert_seq IS NOT NULL")) == 1
+
+
+async def test_a_server_that_says_nothing_is_given_up_before_whoever_asks_gives_up(typed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_commands, "_PATIENCE", 0.2)
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _reader, writer: held.append(writer), "127.0.0.1", 0)
+    notify = {"email": mail_settings(silent.sockets[0].getsockname()[1])}
+
+    code, _, told = await typed(notify, "channels", "test", "email")
+    as_json = await typed(notify, "channels", "test", "email", "--json")
+
+    for writer in held:
+        writer.close()
+    silent.close()
+    assert (code, "no answer within 0.2 seconds" in told) == (1, True)
+    assert (as_json[0], json.loads(as_json[1])["success"]) == (1, False)

@@ -280,7 +280,7 @@ async def _in_a_folder(desk_of: Any, budgets_of: Any, steps: list[Any]) -> None:
 _MADE_ONCE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=_MADE_ONCE)
+@settings(max_examples=6, deadline=None, suppress_health_check=_MADE_ONCE)
 @given(steps=_STEPS)
 def test_what_fires_is_what_a_naive_sum_over_the_rows_says(desk_of: Any, budgets_of: Any, steps: list[Any]) -> None:
     asyncio.run(_in_a_folder(desk_of, budgets_of, steps))

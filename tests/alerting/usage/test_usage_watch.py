@@ -9,6 +9,8 @@ import pytest
 
 from alerting.finding import AlertKind, Severity
 from alerting.settings import AlertingSettings
+from alerting.usage_measures import Measurement
+from alerting.usage_watch import Firing
 from metering.call import Ending, Endpoint
 
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
@@ -416,3 +418,18 @@ async def test_a_look_that_failed_is_made_up_for(desk: Any) -> None:
     (fired,) = await desk.look()
 
     assert fired.bucket.starts_at.hour == 13
+
+
+async def test_of_two_who_fire_the_same_one_does_and_one_that_is_switched_off_leaves_nothing(desk: Any) -> None:
+    alert = await desk.alert("cost_threshold", 1)
+    firing = Firing(alert=alert, bucket=alert.bucket(desk.clock()), measured=Measurement(value=2.0, beyond=True, told="much", evidence={}))
+    fired = [await desk.watch.fire(firing, desk.clock()), await desk.watch.fire(firing, desk.clock())]
+    await desk.book.set_toggles(changes={"budget_exceeded": False}, actor="test")
+    desk.clock.time += DAY
+    tomorrow = replace(firing, bucket=alert.bucket(desk.clock()))
+
+    fired.append(await desk.watch.fire(tomorrow, desk.clock()))
+
+    assert fired == [True, False, False]
+    assert [one.value for one in await desk.alerts.triggers(alert.id)] == [2.0]
+    assert len(await desk.book.list()) == 1
