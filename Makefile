@@ -34,7 +34,7 @@ types: $(VENV)/.dev ## mypy and pyright, both strict
 unit: $(VENV)/.dev node_modules amtool chromium ## the tests, with branch coverage
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
 
-bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run
+bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run; rules, tokens, pages of a million alerts
 	$(BIN)/python -m tests.bench $(ARGS)
 
 blocks: $(VENV)/.dev node_modules ## write docs/blocks.md from a run of all SDKs

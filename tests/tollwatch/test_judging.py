@@ -41,6 +41,12 @@ class Gate:
     def on_health(self, failure: object) -> None:
         self.heard.append(failure)
 
+    def degraded(self, component: str, message: str) -> None:
+        self.heard.append((component, message))
+
+    def recovered(self, component: str) -> None:
+        self.heard.append(component)
+
 
 def judge_of(gate: Gate) -> Any:
     judge = Judge()
@@ -101,3 +107,13 @@ def test_a_store_that_fails_is_said_once_and_so_is_its_recovery() -> None:
 def test_judging_before_the_wiring_is_a_fault() -> None:
     with pytest.raises(RuntimeError, match="before it is wired"):
         Judge().gate  # noqa: B018  # the property raises
+
+
+def test_that_somebody_was_not_told_of_an_alert_is_said_and_taken_back() -> None:
+    gate = Gate()
+    judge = judge_of(gate)
+
+    judge.on_channel("The webhook x was not told")
+    judge.on_channel(None)
+
+    assert gate.heard == [("channel", "The webhook x was not told"), "channel"]
