@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 UV_COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.12 --generate-hashes --no-header --no-annotate --no-emit-index-url
 NODE_TESTS := tests/end_to_end/node
 
-.PHONY: help run test lint types unit bench soak replay blocks lock clean
+.PHONY: help run test lint types mypy pyright unit bench soak replay blocks lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z_]+):[^#]*## /\1\t/' | expand -t 10
@@ -20,19 +20,25 @@ help: ## list the targets
 run: $(VENV)/.runtime ## bring up a gateway in the foreground (first start included)
 	@exec $(BIN)/tollwatch run
 
-test: lint types unit ## everything that CI checks
+test: $(VENV)/.dev ## everything that CI checks
+	@$(MAKE) -j 3 lint mypy pyright # each of them has one thread
+	@$(MAKE) unit
 
 lint: $(VENV)/.dev ## style, format and import directions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/.dev ## mypy and pyright, both strict
+types: mypy pyright ## mypy and pyright, both strict
+
+mypy: $(VENV)/.dev
 	$(BIN)/mypy
+
+pyright: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.dev node_modules amtool chromium ## the tests, with branch coverage
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 bench: $(VENV)/.dev ## CPU per call against a bare mitmdump, in one interleaved run; rules, tokens, pages of a million alerts
 	$(BIN)/python -m tests.bench $(ARGS)
