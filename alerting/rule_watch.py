@@ -69,7 +69,7 @@ class RuleWatch:
             await self._conditions.hold(AlertKind.RULE_CONFLICT, found)
             await self._end_of_gone({rule.id for rule in rules})
 
-    async def _end_of_gone(self, known: Container[str]) -> None:
+    async def _end_of_gone(self, known: Container[str | None]) -> None:
         """End what others reported about rules that are gone: nothing that the gateway sees would."""
         for alert in await self._book.list(kinds=list(RULES_TYPES.values()), dismissed=False):
             if alert.subject.rule_id not in known:

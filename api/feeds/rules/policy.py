@@ -228,7 +228,8 @@ def _warnings(rule_id: str, rules: list[RuleSettings]) -> list[dict[str, object]
     ]
     alone = [("impossible", f"No call can match rule {rule.id}.") for rule in analysis.impossible]
     alone += [("undecided", sentence) for sentence in analysis.undecided]
-    told += [{"type": kind, "rule_id": rule_id, "conflicting_rule_id": None, "message": text, "overlap": None} for kind, text in alone]
+    for kind, text in alone:
+        told.append({"type": kind, "rule_id": rule_id, "conflicting_rule_id": None, "message": text, "overlap": None})
     return told[:_MOST_WARNINGS]
 
 
