@@ -1,4 +1,4 @@
-"""`silences ls|add|expire`, against a gateway that runs and without one."""
+"""`silences ls|add|expire` where no gateway runs; tests/end_to_end/test_amtool.py has one that does."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import Gateway
-from tests.support.provider import Provider
 from tollwatch import cli
 
 type Typed = Callable[..., tuple[int, str, str]]
@@ -103,15 +101,3 @@ def test_a_file_that_is_no_database_is_told(typed: Typed, tmp_path: Path) -> Non
     code, _, told = typed("silences", "ls")
 
     assert (code, "tollwatch.db" in told) == (1, True)
-
-
-def test_the_running_gateway_keeps_them(tmp_path: Path) -> None:
-    with Provider(tmp_path) as provider, Gateway(tmp_path / "g", provider) as gateway:
-        made = json.loads(gateway.command("silences", "add", "user=ann", "--comment", "x", "--json").stdout)
-        shown = gateway.command("silences", "ls", "--json").stdout
-        gateway.command("silences", "expire", made["id"])
-
-        assert json.loads(shown)["id"] == made["id"]
-        assert gateway.command("silences", "ls", "--json").stdout == ""
-        told = gateway.command("audit", "--json").stdout.splitlines()
-        assert [json.loads(line)["action"] for line in told][:2] == ["silence.expired", "silence.created"]
