@@ -111,6 +111,17 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _budgets_of_usage_alerts(self) -> "Config":
+        known = [budget.name for budget in self.budgets]
+        for alert in self.usage_alerts:
+            if alert.budget is not None and alert.budget not in known:
+                raise ValueError(
+                    f"usage_alerts: {alert.name!r} looks at the budget {alert.budget!r}, which is not there: "
+                    f"{'name one of ' + ', '.join(known) if known else 'add it under budgets'}, or leave `budget` out"
+                )
+        return self
+
     @property
     def database_path(self) -> Path:
         """Where the SQLite file of `storage.url` is."""

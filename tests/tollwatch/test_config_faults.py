@@ -26,6 +26,19 @@ RULE = "- {id: A, title: B, action: block, match: "
         ("rules: [{id: A, title: '', match: {}, action: block}]", ":1: rules.0.title: '' is too short; 1 characters are the least"),
         ("budgets: [{name: a, limit: 50}]", ":1: budgets.0.limit: 50 is not a limit: write for example '50 USD' or '2000000 tokens'"),
         ("budgets: [{name: a, limit: 1 USD}, {name: a, limit: 2 USD}]", ":1: budgets: 'a' stands twice; give each its own name"),
+        (
+            "usage_alerts: [{name: a, type: error_rate, threshold: 101}]",
+            ":1: usage_alerts.0: threshold: a threshold of error_rate is per cent",
+        ),
+        (
+            "usage_alerts: [{name: a, type: quota_limit, threshold: 80, budget: all}]",
+            "'a' looks at the budget 'all', which is not there: add it under budgets, or leave `budget` out",
+        ),
+        (
+            "budgets: [{name: day, limit: 1 USD}]\nusage_alerts: [{name: a, type: quota_limit, threshold: 80, budget: all}]",
+            "which is not there: name one of day, or leave `budget` out",
+        ),
+        ("notify: {email: {host: a, from: b, to: [c@d.e]}}", ":1: notify.email.from: 'b' is no address: write for example"),
         ("api: {listen: 3100}", ":1: api.listen: 3100 is not text; put it in quotes"),
         ("api: {listen: '3100'}", ":1: api: listen: '3100' is not an address to listen on: write host:port, for example '127.0.0.1:8080'"),
         ("proxy: {listen: '127.0.0.1:3100'}", "must differ, but 127.0.0.1:3100 stands for more than one"),
