@@ -1,10 +1,10 @@
 """The description of the API, for programs (`/openapi.json`) and for people (`/docs`)."""
 
+import asyncio
 from importlib.resources import files
 
 from aiohttp import web
 
-from api.docspage import page
 from api.openapi import DESCRIBED
 from api.route import Ask, Route
 
@@ -13,13 +13,16 @@ _POLICY = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-ur
 
 async def describe(ask: Ask) -> web.Response:
     """Answer `GET /openapi.json`: OpenAPI 3.1 of the feeds that are switched on."""
-    return web.Response(body=ask.request.app[DESCRIBED].text, content_type="application/json", charset="utf-8")
+    described = ask.request.app[DESCRIBED]
+    return web.Response(body=await asyncio.to_thread(lambda: described.text), content_type="application/json", charset="utf-8")
 
 
 async def docs(ask: Ask) -> web.Response:
     """Answer `GET /docs`: the same as a page, which needs neither scripts nor a network."""
-    text = page(ask.request.app[DESCRIBED].document)
-    return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": _POLICY})
+    described = ask.request.app[DESCRIBED]
+    return web.Response(
+        text=await asyncio.to_thread(lambda: described.page), content_type="text/html", headers={"Content-Security-Policy": _POLICY}
+    )
 
 
 async def style(_ask: Ask) -> web.Response:

@@ -7,6 +7,8 @@ from typing import Any
 
 type Json = Mapping[str, Any]
 
+NO_CONTROLS = r"^[^\x00-\x1F\x7F]*$"
+"""What every text in a URL matches, and the page need not say."""
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -132,7 +134,8 @@ def _plain(schema: Json) -> str:
     limits = {
         key: value
         for key, value in schema.items()
-        if key in {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "format", "default"}
+        if value != NO_CONTROLS
+        and key in {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "pattern", "format", "default"}
     }
     told = ", ".join(f"{key} {json.dumps(value, ensure_ascii=False)}" for key, value in limits.items())
     return escape(str(schema.get("type", "anything"))) + (f" <small>{escape(told)}</small>" if told else "")

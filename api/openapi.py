@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from api.authorize import KEY_HEADERS
+from api.docspage import NO_CONTROLS, page
 from api.error_answers import ERROR_MODELS
 from api.errors import Feed, feed_of, in_texts
 from api.params import LONGEST, Parameter, Query, parameters
@@ -38,12 +39,11 @@ _PATH_PART = re.compile(r"\{(\w+)(?::([^{}]+(?:\{[^{}]*\}[^{}]*)*))?\}")
 _OURS = re.compile(r"\b(?:\w+__)+(\w+?)__([A-Z]\w*)\b")
 _RATE = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _ANY_JSON: Json = {"content": {"application/json": {"schema": {}}}}
-_NO_CONTROLS = r"^[^\x00-\x1F\x7F]*$"
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Described:
-    """The description of some routes, made when it is first asked for."""
+    """The description of some routes, made when it is first asked for; that takes a while, and wants a thread."""
 
     def __init__(self, routes: Iterable[Route], *, version: str) -> None:
         self._routes = tuple(routes)
@@ -58,6 +58,11 @@ class Described:
     def text(self) -> bytes:
         """The document as JSON text."""
         return orjson.dumps(self.document, option=orjson.OPT_INDENT_2)
+
+    @cached_property
+    def page(self) -> str:
+        """The document as a page."""
+        return page(self.document)
 
 
 DESCRIBED = web.AppKey("described", Described)
@@ -172,7 +177,7 @@ def _query_parameters(route: Route) -> Iterator[Json]:
 def _shown(parameter: Parameter) -> Json:
     schema = dict(parameter.schema)
     if schema.get("type") == "string" and not schema.keys() & {"enum", "const", "format", "pattern"}:
-        schema["pattern"] = _NO_CONTROLS
+        schema["pattern"] = NO_CONTROLS
     return {"type": "array", "items": schema, "maxItems": parameter.most} if parameter.most > 1 else schema
 
 
