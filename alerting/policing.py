@@ -30,7 +30,7 @@ class Policing:
             return
         trial.rule_id = decision.rule.id
         if decision.action is not Action.ALLOW:
-            trial.hear(violation(trial.call, decision.rule, tokens=trial.size.best, scan=scan), Refusal.POLICY)
+            trial.hear(violation(trial.call, decision.rule, tokens=trial.size.best, counted=trial.size.exact, scan=scan), Refusal.POLICY)
 
 
 async def _found_out(rules: Policy, trial: Trial, decision: Decision) -> tuple[Decision, Scan | None]:

@@ -12,8 +12,11 @@ from metering.call import Call
 _MOST_SHOWN = 5
 
 
-def violation(call: Call, rule: RuleSettings, *, tokens: int, scan: Scan | None = None) -> Finding:
-    """Return the finding on a call that a rule alerts on or blocks. It names kinds and places of secrets, never one of them."""
+def violation(call: Call, rule: RuleSettings, *, tokens: int, counted: int | None = None, scan: Scan | None = None) -> Finding:
+    """Return the finding on a call that a rule alerts on or blocks. It names kinds and places of secrets, never one of them.
+
+    `tokens` may be a bound; `counted` is the exact number, where it was needed.
+    """
     caller = call.caller.user or call.caller.key_id or NOBODY
     verb = "does not allow this call" if rule.action is Action.BLOCK else "reports this call"
     evidence: dict[str, str | int | float | bool | None] = {
@@ -23,6 +26,8 @@ def violation(call: Call, rule: RuleSettings, *, tokens: int, scan: Scan | None 
         "operation": call.operation,
         "department": call.caller.department,
     }
+    if counted is not None:
+        evidence["token_count"] = counted
     if found := _secrets(rule, scan):
         evidence |= {"secrets": ", ".join(sorted({one.kind for one in found})), "places": _listing([one.place for one in found])}
     return Finding(

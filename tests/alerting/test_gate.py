@@ -211,6 +211,16 @@ async def test_a_rule_about_size_counts_exactly_before_it_decides(worlds: Any, a
 
     assert (small.blocked, large.blocked) == (False, True)
     assert "at least 500" in large.message
+    assert large.findings[0].evidence["token_count"] in range(600, 700)
+    assert large.findings[0].evidence["provider"] == "openai"
+
+
+async def test_a_rule_that_needs_no_count_tells_none(worlds: Any, a_call: Any) -> None:
+    world = worlds(rules=[{"id": "all", "title": "All", "match": {}, "action": "block"}])
+
+    verdict = await world.gate.admit(a_call())
+
+    assert "token_count" not in verdict.findings[0].evidence
 
 
 async def test_prompt_size_counts_exactly_before_it_decides(worlds: Any, a_call: Any) -> None:
