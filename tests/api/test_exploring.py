@@ -54,7 +54,7 @@ LEFT_OUT = {
     "POST /v1/webhooks/{id}/test": "it would send to made-up names",
 }
 SHORT = Plan(examples=4, own_words=OWN_WORDS, left_out=LEFT_OUT)
-LONG = replace(SHORT, examples=200, seed=1000, thorough=True)
+LONG = replace(SHORT, examples=50, seed=1000, thorough=True)
 
 
 @pytest.fixture
