@@ -7,8 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -31,7 +30,6 @@ from api.access import Access
 from api.app import create_app
 from api.listener import ApiServer
 from api.services import Services
-from api.status import Status
 from api.streams import Streams
 from metering.budget_hours import roll_up_budgets
 from metering.budgets import BudgetBook
@@ -64,7 +62,7 @@ from tollwatch.channel_commands import channel_commands
 from tollwatch.config import Config, listen_address
 from tollwatch.control import Commands, ControlServer, socket_path
 from tollwatch.environment import CA_FOLDER
-from tollwatch.first_start import Installation, SetupCodeFile, first_start
+from tollwatch.first_start import SetupCodeFile, first_start
 from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
 from tollwatch.log import JoinedWrites, call_lines
@@ -77,6 +75,7 @@ from tollwatch.resetting import BudgetReset, budget_commands
 from tollwatch.rule_commands import rule_commands
 from tollwatch.selftest import in_force_commands
 from tollwatch.silence_commands import silence_commands
+from tollwatch.state import Running, State
 from tollwatch.store import now
 from tollwatch.supervisor import Supervisor
 from tollwatch.usage import build_usage
@@ -92,43 +91,6 @@ _ENTRIES: Final = 1.0
 """Between two looks for new detections; whoever asks for entries looks at once."""
 _SPOOL: Final = 1.0
 """Between two attempts to write what is spooled into the ledger."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """What the person at the terminal is told when the gateway is ready."""
-
-    config: Config
-    installation: Installation
-    forward: str
-    base_url: str
-    api: str
-    recovered: int
-
-
-@dataclass(slots=True, kw_only=True)
-class State:
-    """What /readyz and /api/status are made of."""
-
-    instance: str
-    mode: str
-    started_at: datetime
-    canary_held: bool = False
-    ending: bool = False
-    doors: dict[str, str | None] = field(default_factory=lambda: dict[str, str | None].fromkeys(("forward", "base_url", "api")))
-
-    def status(self, ledger: Ledger) -> Status:
-        """Return how the gateway is now."""
-        return Status(
-            version=__version__,
-            mode=self.mode,
-            instance=self.instance,
-            started_at=self.started_at,
-            store_writable=ledger.healthy,
-            canary_held=self.canary_held,
-            doors=dict(self.doors),
-            problems=("the gateway is ending",) if self.ending else (),
-        )
 
 
 async def serve(  # noqa: PLR0915  # one straight list is easier to read than its parts

@@ -13,7 +13,7 @@ from proxy.canary import CanaryFailed
 from storage.database import StoreError
 from storage.lock import LockHeld
 from tollwatch import __version__, log
-from tollwatch.app import Running, serve
+from tollwatch.app import serve
 from tollwatch.commands.writing import write
 from tollwatch.config import Config, load_config
 from tollwatch.exits import CommandError, Exit
@@ -21,6 +21,7 @@ from tollwatch.first_start import FirstStartError
 from tollwatch.output import counted, line
 from tollwatch.ownership import conflict
 from tollwatch.rawconfig import absolute
+from tollwatch.state import Running
 from tollwatch.thaw import thaw_all
 
 
