@@ -105,6 +105,7 @@ async def tried(gateway: Any, token: str, routes: list[Route], flaws: Callable[[
     return count, found
 
 
+@pytest.mark.untraced
 async def test_no_wrong_parameter_is_taken(gateway: Any, unchanged: str) -> None:
     count, found = await tried(gateway, unchanged, QUERIES, query_flaws)
 
@@ -112,6 +113,7 @@ async def test_no_wrong_parameter_is_taken(gateway: Any, unchanged: str) -> None
     assert count >= 500
 
 
+@pytest.mark.untraced
 async def test_no_wrong_body_is_taken(gateway: Any, unchanged: str) -> None:
     count, found = await tried(gateway, unchanged, BODIES, body_flaws)
 
