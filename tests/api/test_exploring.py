@@ -53,7 +53,9 @@ LEFT_OUT = {
     "GET /api/stream": "its answer does not end",
     "POST /v1/webhooks/{id}/test": "it would send to made-up names",
 }
-SHORT = Plan(examples=2, own_words=OWN_WORDS, left_out=LEFT_OUT)
+_EXPIRED = "a silence that is deleted has expired, and is told for a while, as Alertmanager does"
+LIVES_ON = dict.fromkeys(("GET /alertmanager/api/v2/silence/{id}", "DELETE /alertmanager/api/v2/silence/{id}"), _EXPIRED)
+SHORT = Plan(examples=2, own_words=OWN_WORDS, lives_on=LIVES_ON, left_out=LEFT_OUT)
 LONG = replace(SHORT, examples=50, seed=1000, thorough=True)
 
 

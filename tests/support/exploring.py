@@ -55,6 +55,8 @@ class Plan:
     """Each way in which each parameter can be wrong, too."""
     own_words: Mapping[str, str] = field(default_factory=dict)
     """Operations that may refuse what fits their description, each with the reason."""
+    lives_on: Mapping[str, str] = field(default_factory=dict)
+    """Operations that find what was deleted, each with the reason."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Operations that are not tried, each with the reason."""
 
@@ -73,6 +75,7 @@ class Plan:
                 },
                 "operations": [
                     *({"include-name": name, "checks": {"positive_data_acceptance": {"enabled": False}}} for name in self.own_words),
+                    *({"include-name": name, "checks": {"use_after_free": {"enabled": False}}} for name in self.lives_on),
                     *({"include-name": name, "enabled": False} for name in self.left_out),
                 ],
                 "continue-on-failure": True,
