@@ -153,7 +153,7 @@ class Bench:
         for tls in (False, True):
             upstream = f"https://localhost:{self.secure}" if tls else f"http://127.0.0.1:{self.plain}"
             proxy = {"upstreams": {"openai": upstream}, "upstream_ca": str(self._upstream_ca)}
-            gateway = Gateway(self._folder / f"ours-{tls}", config={**CONFIG, "proxy": proxy})
+            gateway = Gateway(self._folder / f"ours-{tls}", config={**CONFIG, "proxy": proxy}, fresh=True)  # as its users start it
             self._stack.enter_context(gateway)
             assert gateway.process
             if tls:
@@ -191,7 +191,8 @@ class Bench:
         return context
 
     async def round(self, *, share: float, counted: bool) -> None:
-        """Run every case once in every proxy, in turn."""
+        """Run every case once in every proxy, in turn; another is the first in each round, since it matters what ran before."""
+        self.rivals = [*self.rivals[1:], self.rivals[0]]
         for case in CASES:
             for rival in self.rivals:
                 if case.tls == rival.tls:
