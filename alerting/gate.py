@@ -310,7 +310,7 @@ class Gate:
         reading = self._meter.read(call, reply, facts, input_tokens=size.exact if size else None)
         if size is None:
             return reading
-        self._reserving.settle(Settlement(call, reply, reading))
+        self._reserving.settle(Settlement(call, reply, reading, size.counted))
         self._rates.settle(call.id, _tokens(reading))
         self._watch.settled(call, reply, facts, reading)
         if self._learner is not None:

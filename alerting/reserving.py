@@ -1,7 +1,7 @@
 """Holding budgets: for a call before it is sent, and for its answer while it runs."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -11,10 +11,12 @@ from alerting.finding import Action, Finding, Occurrence, Refusal, Taken, Verdic
 from alerting.trial import Trial
 from metering.budgets import Budget, BudgetBook
 from metering.call import Consumption
-from metering.holds import BudgetState, Denied, Granted, Intent, Settlement
+from metering.holds import Denied, Granted, Intent, Settlement
 from metering.leases import Lease, reserve
 from metering.ledger import Ledger
-from metering.meter import Meter, Quote
+from metering.meter import Meter
+from metering.quote import Quote
+from metering.room import lacks, overdrawn, unbounded
 from metering.spool import Spool
 from storage.database import ConstraintError, StoreError
 
@@ -62,8 +64,8 @@ class Reserving:
         Where the bound of a prompt does not fit its exact count has the last word; only then the call waits for others.
         """
         plan = self._plan(trial)
-        if not plan.quote.priced:
-            self._judge_unbounded(trial, plan)
+        if budget := unbounded(trial.call, plan.quote, plan.budgets):
+            trial.hear(budgets_detector.unbounded(trial.call, budget, at=trial.at), Refusal.BUDGET)
             if trial.refused:
                 return False
         answer = await self._admit(plan.intent, patient=trial.size.exact is not None)
@@ -140,27 +142,24 @@ class Reserving:
             hold_tokens=quote.input_tokens + quote.output_tokens,
             estimated_input_tokens=trial.size.estimate,
             input_tokens_bound=trial.size.bound,
+            quote=quote,
         )
         return _Plan(intent=intent, quote=quote, budgets=budgets)
 
-    def _judge_unbounded(self, trial: Trial, plan: _Plan) -> None:
-        """Refuse a call whose cost has no bound, where a budget says so. A model without a price is bounded in tokens."""
-        unread = trial.call.consumption is Consumption.UNREAD
-        for budget in plan.budgets:
-            if budget.settings.unpriced == "refuse" and (unread or budget.limit.unit == "usd"):
-                trial.hear(budgets_detector.unbounded(trial.call, budget, at=trial.at), Refusal.BUDGET)
-                return
-
     async def _observe(self, trial: Trial, granted: Granted) -> None:
         """In monitor mode: find the blocking budgets that have no room for this call. `granted` holds it by its bound."""
-        over = [_before(state, amount) for state, amount in zip(granted.states, granted.amounts, strict=True) if _is_over(state)]
+        over = list(overdrawn(granted.states, granted.amounts))
         if not over:
             return
+        bounded = trial.size.exact is None
         await trial.size.count()
-        needed = {hold.budget.id: hold for hold in self._plan(trial).intent.holds}
+        plan = self._plan(trial)
+        if bounded:
+            trial.size.counted = plan.quote
+        needed = {hold.budget.id: hold for hold in plan.intent.holds}
         for before in over:
             hold = needed[before.budget.id]
-            if before.spent + before.held + hold.least > before.budget.limit.amount:
+            if lacks(before, hold):
                 denied = Denied(before.budget, before, hold.amount, before.spent + hold.least > before.budget.limit.amount)
                 trial.hear(budgets_detector.refused(trial.call, denied, waited=False), Refusal.BUDGET)
 
@@ -178,12 +177,12 @@ class Reserving:
 
     def _observe_cut(self, lease: Lease, answer: Granted) -> None:
         """In monitor mode: say once that enforce would have ended the answer."""
-        for state, amount in zip(answer.states, answer.amounts, strict=True):
-            if _is_over(state):
-                lease.observed = True
-                finding = budgets_detector.used_up(lease.call, _before(state, amount), needed=amount, passed=lease.passed)
-                self._tell(lease, budgets_detector.observed_cut(finding), Taken.OBSERVED)
-                return
+        before = next(overdrawn(answer.states, answer.amounts), None)
+        if before is not None:
+            lease.observed = True
+            needed = next(amount for state, amount in zip(answer.states, answer.amounts, strict=True) if state.budget is before.budget)
+            finding = budgets_detector.used_up(lease.call, before, needed=needed, passed=lease.passed)
+            self._tell(lease, budgets_detector.observed_cut(finding), Taken.OBSERVED)
 
     def _end(self, lease: Lease) -> None:
         denied = lease.short
@@ -202,11 +201,3 @@ class Reserving:
 
     def _tell(self, lease: Lease, finding: Finding, taken: Taken) -> None:
         self._book.enqueue([Occurrence(finding=finding, taken=taken, at=self._now(), call_id=lease.call.id)])
-
-
-def _is_over(state: BudgetState) -> bool:
-    return state.budget.hard and state.spent + state.held > state.budget.limit.amount
-
-
-def _before(state: BudgetState, amount: int) -> BudgetState:
-    return replace(state, held=state.held - amount)

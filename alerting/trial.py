@@ -8,6 +8,7 @@ from typing import Literal
 from alerting.finding import Action, Finding, Occurrence, Refusal, Taken, Verdict
 from alerting.kinds import KINDS
 from metering.call import Call
+from metering.quote import Quote
 from metering.tokens import TokenCounter
 
 type Mode = Literal["enforce", "monitor"]
@@ -36,7 +37,7 @@ _WOULD = "In enforce mode this call would have been refused."
 class InputSize:
     """The tokens of a prompt: an upper bound at once, the exact count only when somebody asks."""
 
-    __slots__ = ("_call", "_counter", "best", "exact")
+    __slots__ = ("_call", "_counter", "best", "counted", "exact")
 
     def __init__(self, call: Call, counter: TokenCounter) -> None:
         self._call = call
@@ -44,6 +45,8 @@ class InputSize:
         self.best = counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
         """The count where it was taken, else the bound."""
         self.exact: int | None = None
+        self.counted: Quote | None = None
+        """The quote by the exact count, where the call had been let through by the bound."""
 
     @property
     def estimate(self) -> int:

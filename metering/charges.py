@@ -15,6 +15,14 @@ def charge(budget: Budget, held: int, reading: Reading) -> tuple[int, str]:
     return known, "settle"
 
 
+def untold_tokens(reading: Reading) -> int | None:
+    """Return the tokens that are charged where the counts in the row of a call do not tell: other models', or none for all that came."""
+    usage = reading.usage
+    if usage.other_models or usage.billed_input_tokens == 0 or usage.billed_output_tokens == 0:
+        return _tokens(reading)
+    return None
+
+
 def _tokens(reading: Reading) -> int | None:
     """Return input and output tokens, or None where a part may be missing. A provider that reports one has no other (embeddings)."""
     usage = reading.usage.charged

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from metering.budgets import Budget
 from metering.call import Call, Reply
 from metering.periods import Period
+from metering.quote import Quote
 from metering.reading import Reading
 
 LEAST_SHARE = 8
@@ -28,6 +29,10 @@ class Hold:
         """The least that the call is let through with; with still less of its quantum it would only be cut at once."""
         return self.amount - self.flex + -(-self.flex // LEAST_SHARE)
 
+    def shrunk(self, tokens: int, of: int) -> int:
+        """Return what it comes to when its quantum is `tokens` instead of `of`; rounded up, which still fits."""
+        return self.amount - self.flex + -(-self.flex * tokens // of) if of else self.amount
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
@@ -46,6 +51,8 @@ class Intent:
     estimated_input_tokens: int | None = None
     input_tokens_bound: int | None = None
     """The most that the prompt can have; None where it was counted, and the estimate is the count."""
+    quote: Quote | None = None
+    """What its holds were reckoned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,8 @@ class Settlement:
     call: Call
     reply: Reply
     reading: Reading
+    counted: Quote | None = None
+    """What it was quoted by the exact count of its prompt, where the bound that it holds had no room and somebody asked."""
 
 
 @dataclass(frozen=True, slots=True)

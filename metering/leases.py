@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from metering.budgets import Budget
 from metering.call import Call, Consumption
 from metering.holds import Denied, Hold, TopUp
-from metering.meter import Quote
+from metering.quote import Quote
 
 _NEVER = sys.maxsize
 
@@ -56,6 +56,18 @@ def _cap(call: Call) -> int | None:
     return None if call.max_output_tokens is None else call.max_output_tokens * call.choices
 
 
+def leased(budgets: Sequence[Budget]) -> list[Budget]:
+    """Return the budgets that are topped up for a running answer."""
+    return [budget for budget in budgets if budget.settings.reserve == "lease"]
+
+
+def top_up(quote: Quote, budget: Budget, tokens: int) -> int:
+    """Return what more output takes of a budget; rounded up."""
+    if budget.limit.unit == "tokens":
+        return tokens
+    return max(1, quote.with_output(tokens) - quote.with_output(0) + 1)
+
+
 class Lease:
     """The output that one running answer may write before its budgets have nothing left for it."""
 
@@ -65,7 +77,7 @@ class Lease:
         """Begin with the output tokens that are held."""
         cap = _cap(call)
         self._cap = _NEVER if cap is None else cap
-        self._leased = [budget for budget in budgets if budget.settings.reserve == "lease"]
+        self._leased = leased(budgets)
         self._quantum = min(budget.settings.quantum for budget in self._leased)
         self._quote = quote
         self.call = call
@@ -89,7 +101,7 @@ class Lease:
         """Return what is needed next; until it is answered nothing is due."""
         self.due_at = _NEVER
         tokens = min(max(self._quantum, self.passed - self.level + self._quantum), self._cap - self.level)
-        return TopUp(self.call.id, {budget.id: self._cost(budget, tokens) for budget in self._leased}, tokens)
+        return TopUp(self.call.id, {budget.id: top_up(self._quote, budget, tokens) for budget in self._leased}, tokens)
 
     def granted(self, tokens: int) -> None:
         """Take in more."""
@@ -105,8 +117,3 @@ class Lease:
     def _ahead(self) -> int:
         """Return from where on more is needed soon: half a quantum before the end, or never where the cap is held."""
         return _NEVER if self.level >= self._cap else max(1, self.level - self._quantum // 2)
-
-    def _cost(self, budget: Budget, tokens: int) -> int:
-        if budget.limit.unit == "tokens":
-            return tokens
-        return max(1, self._quote.with_output(tokens) - self._quote.with_output(0) + 1)  # rounded up

@@ -9,7 +9,7 @@ from functools import partial
 from metering.budgets import Budget
 from metering.call import Call, Ending, Reply
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement, TopUp
-from metering.ledger_batch import OpenCall, Outcomes, Release, Request
+from metering.ledger_batch import UNHEARD, OpenCall, Outcomes, Release, Request
 from metering.ledger_jobs import Job, Waiter, wake
 from metering.ledger_line import Line, OnAnswer
 from metering.ledger_periods import Periods
@@ -111,8 +111,9 @@ class Ledger(LedgerReads):
         """
         waiter: Waiter = asyncio.get_running_loop().create_future()
         waits = patient and any(hold.hard and hold.budget.settings.wait for hold in intent.holds)
-        placed = self._periods.place(intent.holds)
-        request = Request(intent.call.id, placed, intent, tokens=intent.quantum, shrinks=patient and not waits, waits=waits)
+        at = self._now()
+        placed = self._periods.place(intent.holds, at)
+        request = Request(intent.call.id, placed, intent, tokens=intent.quantum, placed_at=at, shrinks=patient and not waits, waits=waits)
         self._queue.requests.append((request, waiter))
         if self._in_flight is None and len(self._queue.requests) == 1:
             self._soon()
@@ -189,7 +190,12 @@ class Ledger(LedgerReads):
 
     def placed(self, intent: Intent) -> OpenCall:
         """Return what a call would hold that is granted all it asks for."""
-        return OpenCall(self._periods.place(intent.holds), {hold.budget.id: hold.amount for hold in intent.holds}, intent.hold_nano)
+        held = {hold.budget.id: hold.amount for hold in intent.holds}
+        return OpenCall(self._periods.place(intent.holds, self._now()), held, intent.hold_nano)
+
+    def numbers(self, count: int) -> int:
+        """Return the first of as many numbers for steps that are written by another way."""
+        return self._queue.order.take(count, at=to_micros(self._now()))
 
     def take_over(self, calls: Mapping[str, OpenCall]) -> None:
         """Settle calls whose intents were written by another way than `admit`; the store is well."""
@@ -206,7 +212,9 @@ class Ledger(LedgerReads):
 
     async def recover(self) -> int:
         """At the start: turn intents that a crash left open into `unknown`, charged at their holds; return how many."""
-        found = await self._database.write(partial(recovery_work, at=to_micros(self._now()), alive=frozenset(self._open)))
+        found = await self._database.write(
+            partial(recovery_work, at=to_micros(self._now()), order=self._queue.order, alive=frozenset(self._open))
+        )
         self._queue.hour = max(self._queue.hour, from_micros(await self.rolled_until()))
         for spread in await self.spreads(since=self._now() - timedelta(days=1)):
             self._spreads.add(spread)
@@ -281,8 +289,9 @@ class Ledger(LedgerReads):
         self._periods.stored(batch.periods)
         self._backoff = _SETTLE_WITHIN_SECONDS
         self._line.blocked = outcomes.blocked
-        for request, on_answer, answer in zip(batch.top_ups, job.running, outcomes.top_ups, strict=True):
-            self._topped_up(request, on_answer, answer)
+        answered = zip(batch.top_ups, job.running, outcomes.top_ups, strict=True)
+        for number, (request, on_answer, answer) in enumerate(answered, batch.first + len(batch.releases)):
+            self._topped_up(request, on_answer, answer, number)
         for waiting, answer in self._line.answered(job.in_line, batch.waiting, outcomes.waiting):
             self._answer(waiting.request, waiting.answer, answer)
         for request, waiter, answer in zip(batch.requests, job.waiters, outcomes.requests, strict=True):
@@ -314,7 +323,7 @@ class Ledger(LedgerReads):
         if not waiter.done():
             waiter.set_result(answer)
 
-    def _topped_up(self, request: Request, on_answer: OnAnswer, answer: Granted | Denied | None) -> None:
+    def _topped_up(self, request: Request, on_answer: OnAnswer, answer: Granted | Denied | None, number: int) -> None:
         """Take in what became of a top-up. What its call holds counts also when the call ended meanwhile: its release waits."""
         opened = request.opened
         assert opened is not None  # noqa: S101 - it is a top-up; for the type checker
@@ -324,6 +333,7 @@ class Ledger(LedgerReads):
             self.stats.topped_up += 1
             opened.held = opened.held_with(request, answer)
             opened.hold_nano = max(opened.hold_nano, opened.dollars)
+            opened.top_ups = opened.topped_up_by(request, answer, number) + ("" if runs else UNHEARD)
             self._line.forget(request.call_id)
         elif not answer.hopeless and runs:
             self._line.run_short(request, on_answer)

@@ -9,6 +9,8 @@ from metering.periods import Period
 
 type Key = tuple[str, int]
 """A budget's period: its id and the start of the period in microseconds."""
+UNHEARD = "-"
+"""Behind the last top-up of a call that ended before it heard of it."""
 type Answer = Granted | Denied | None
 """None: it waits on, since others wait before it."""
 
@@ -37,6 +39,8 @@ class OpenCall:
     """By the budget's id, top-ups included."""
     hold_nano: int
     """The dearest that the call could cost, as its intent says."""
+    top_ups: str = ""
+    """What was granted while it ran, as its row keeps it."""
 
     @property
     def dollars(self) -> int:
@@ -47,6 +51,10 @@ class OpenCall:
         """Return what it holds with a top-up."""
         more = {placed.hold.budget.id: amount for placed, amount in zip(request.placed, granted.amounts, strict=True)}
         return {budget_id: amount + more.get(budget_id, 0) for budget_id, amount in self.held.items()}
+
+    def topped_up_by(self, request: "Request", granted: Granted, number: int) -> str:
+        """Return what was granted while it ran, with the top-up of this number."""
+        return f"{self.top_ups}{',' if self.top_ups else ''}{number}:{request.tokens}:{granted.tokens}"
 
 
 def most_dollars(placed: Sequence[PlacedHold], held: Mapping[str, int]) -> int:
@@ -65,6 +73,8 @@ class Request:
     """Of the call that runs."""
     tokens: int = 0
     """The output tokens that the `flex` of the holds is for."""
+    placed_at: datetime | None = None
+    """When the periods of an intent's holds were chosen."""
     shrinks: bool = False
     """The quantum shrinks to what is left; else only when the whole of it could never fit."""
     waits: bool = False
@@ -84,6 +94,8 @@ class Batch:
     """What is written together, in this order."""
 
     at: int
+    first: int
+    """The number of its first step: each settlement, top-up and intent has the next, in this order."""
     hour: datetime
     """The latest hour that was ever begun: calls from before may already be rolled up."""
     instance: str

@@ -58,7 +58,7 @@ def grant_alone(request: Request) -> Work[tuple[Granted | Denied, list[Key]]]:
     states = yield from _states(request.placed)
     tokens = _fitting(request, states)
     if tokens:
-        amounts = tuple(_amount(placed, tokens, request.tokens) for placed in request.placed)
+        amounts = tuple(placed.hold.shrunk(tokens, request.tokens) for placed in request.placed)
         taken = yield from _take_all(request, amounts)
         if taken is not None:
             return Granted(taken, amounts, tokens), []
@@ -133,19 +133,13 @@ def _denied(request: Request, states: Sequence[BudgetState], *, blocked: Collect
     hard = [placed for placed in request.placed if placed.hold.hard]
     short: list[tuple[PlacedHold, BudgetState]] = []
     for placed, state in zip(hard, states, strict=True):
-        least = _amount(placed, _least(request), request.tokens) if request.tokens else placed.hold.amount
+        least = placed.hold.shrunk(_least(request), request.tokens) if request.tokens else placed.hold.amount
         if _room(state) + state.held < least:
             return Denied(state.budget, state, placed.hold.amount, hopeless=True), []
         if _room(state) < placed.hold.amount or placed.key in blocked:
             short.append((placed, state))
     placed, state = short[0] if short else (hard[0], states[0])  # another gateway on the same store may have given back meanwhile
     return Denied(state.budget, state, placed.hold.amount), [each.key for each, _state_of in short]
-
-
-def _amount(placed: PlacedHold, tokens: int, of: int) -> int:
-    """Return what a hold comes to when its quantum is `tokens` instead of `of`; rounded up, which still fits."""
-    hold = placed.hold
-    return hold.amount - hold.flex + -(-hold.flex * tokens // of) if of else hold.amount
 
 
 def _room(state: BudgetState) -> int:

@@ -1,6 +1,7 @@
 """A batch that is in the hands of the store, with those who wait for its answers."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,15 +31,16 @@ class Job:
 
     def apart(self) -> Iterator["Job"]:
         """Yield each thing in a job of its own."""
-        alone = replace(self.batch, releases=(), top_ups=(), waiting=(), requests=())
+        numbers = itertools.count(self.batch.first)
+        bare = replace(self.batch, releases=(), top_ups=(), waiting=(), requests=())
         for release in self.batch.releases:
-            yield Job(replace(alone, releases=[release]))
+            yield Job(replace(bare, first=next(numbers), releases=[release]))
         for top_up, on_answer in zip(self.batch.top_ups, self.running, strict=True):
-            yield Job(replace(alone, top_ups=[top_up]), running=(on_answer,))
+            yield Job(replace(bare, first=next(numbers), top_ups=[top_up]), running=(on_answer,))
         for request, waiting in zip(self.batch.waiting, self.in_line, strict=True):
-            yield Job(replace(alone, waiting=[request]), in_line=(waiting,))
+            yield Job(replace(bare, first=next(numbers), waiting=[request]), in_line=(waiting,))
         for request, waiter in zip(self.batch.requests, self.waiters, strict=True):
-            yield Job(replace(alone, requests=[request]), waiters=(waiter,))
+            yield Job(replace(bare, first=next(numbers), requests=[request]), waiters=(waiter,))
 
     def fail(self, error: Exception) -> None:
         """Tell those whose calls wait for it."""

@@ -19,13 +19,13 @@ class Periods:
         self._latest: dict[str, Period] = {}
         self._stored: set[Key] = set()
 
-    def place(self, holds: Sequence[Hold]) -> tuple[PlacedHold, ...]:
-        """Return the holds in the periods of now."""
-        return tuple(PlacedHold(hold, period, to_micros(period.starts_at)) for hold in holds for period in (self.current(hold.budget),))
+    def place(self, holds: Sequence[Hold], at: datetime) -> tuple[PlacedHold, ...]:
+        """Return the holds in the periods of a moment, which is now."""
+        return tuple(PlacedHold(hold, period, to_micros(period.starts_at)) for hold in holds for period in (self.current(hold.budget, at),))
 
-    def current(self, budget: Budget) -> Period:
-        """Return the period of now."""
-        period = budget.period(self._now())
+    def current(self, budget: Budget, at: datetime) -> Period:
+        """Return the period of a moment, or the latest that was ever current."""
+        period = budget.period(at)
         latest = self._latest.get(budget.id)
         if latest is not None and period.starts_at <= latest.starts_at:
             return latest
@@ -63,7 +63,7 @@ class Periods:
         """Return the state of every budget in its current period."""
         found: list[BudgetState] = []
         for budget in budgets:
-            period = self.current(budget)
+            period = self.current(budget, self._now())
             rows = await database.read(
                 "SELECT spent, held, overshoot FROM budget_periods WHERE budget_id = ? AND starts_at = ?",
                 (budget.id, to_micros(period.starts_at)),

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
+from metering.event_order import EventOrder
 from metering.ledger_batch import Batch, Release, Request
 from metering.ledger_jobs import Job, Waiter
 from metering.ledger_line import Line, OnAnswer, Waiting
@@ -26,6 +27,7 @@ class Queue:
         self._periods = periods
         self._instance = instance
         self._now = now
+        self.order = EventOrder()
         self.hour = hour_of(now())
         """The latest hour that was ever begun."""
         self.requests: list[tuple[Request, Waiter]] = []
@@ -76,8 +78,10 @@ class Queue:
             return None
         now = self._now()
         self.hour = self.hour if now - self.hour < _HOUR else hour_of(now)
+        at = to_micros(now)
         batch = Batch(
-            at=to_micros(now),
+            at=at,
+            first=self.order.take(len(releases) + len(top_ups) + len(in_line) + len(taken), at=at),
             hour=self.hour,
             instance=self._instance,
             periods=self._periods.to_store([request for request, _waiter in taken]),

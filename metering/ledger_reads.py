@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
 from typing import cast
 
 from metering.budget_view import BudgetView, budget_views
 from metering.holds import BudgetState
 from metering.ledger_rows import COLUMNS, LedgerRow
 from metering.reconcile import CallOfDay
+from metering.recorded import RECORDED_COLUMNS, Recorded
 from metering.rollups import READ_ROLLED
 from metering.spend import SpendBy, SpendRow, spend_query, spend_rows
 from metering.spread import Spread
@@ -51,6 +53,11 @@ class LedgerReads:
         filters = {"provider": provider, "model": model, "user": user, "verdict": verdict, "state": state, "service": service}
         text, params = rows_query(after=after, since=since, limit=limit, newest_first=newest_first, filters=filters)
         return await self._read(text, params)
+
+    async def recorded(self, *, after: str | None = None, since: datetime | None = None, limit: int = 100) -> list[Recorded]:
+        """Return a page of rows with the steps that budgets saw, in the order in which the calls began."""
+        text, params = rows_query(after=after, since=since, limit=limit, columns=RECORDED_COLUMNS)
+        return [Recorded.from_row(row) for row in await self._database.read(text, params)]
 
     async def row(self, call_id: str) -> LedgerRow | None:
         """Return the row of one call."""
@@ -106,7 +113,13 @@ class LedgerReads:
 
 
 def rows_query(
-    *, after: str | None, since: datetime | None, limit: int, newest_first: bool, filters: Filters
+    *,
+    after: str | None,
+    since: datetime | None,
+    limit: int,
+    newest_first: bool = False,
+    filters: Filters = MappingProxyType({}),
+    columns: str = COLUMNS,
 ) -> tuple[str, tuple[Value, ...]]:
     """Return the statement for a page of rows in the order in which the calls began; `after` is the id of the last row before it."""
     clauses: list[str] = []
@@ -124,5 +137,5 @@ def rows_query(
     where = f"WHERE {' AND '.join(clauses)} " if clauses else ""
     order = "DESC" if newest_first else "ASC"
     # Made of the constants of this module alone; what comes from outside is bound.
-    text = f"SELECT {COLUMNS} FROM calls {where}ORDER BY id {order} LIMIT ?"  # noqa: S608
+    text = f"SELECT {columns} FROM calls {where}ORDER BY id {order} LIMIT ?"  # noqa: S608
     return text, (*params, limit)

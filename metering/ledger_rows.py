@@ -9,8 +9,10 @@ from typing import Any, cast
 import orjson
 
 from metering.call import Call
+from metering.charges import untold_tokens
 from metering.holds import Intent, Settlement
 from metering.ledger_batch import PlacedHold
+from metering.terms import counted_text
 from metering.units import NANO
 from storage.database import Row, Value
 from storage.times import from_micros, to_micros
@@ -157,29 +159,31 @@ COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
 _CALL_COLUMNS = (
     "id, started_at, state, verdict, rule_id, door, provider, service, operation, endpoint, wire_format, method, host, path, "
     'request_model, streamed, "user", department, agent, key_id, request_bytes, estimated_input_tokens, input_tokens_bound, '
-    "hold_nano, hold_tokens, holds, instance"
+    "hold_nano, hold_tokens, holds, instance, terms, admitted_seq"
 )
-INSERT_INTENT = f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 27)})"  # noqa: S608 - made of the constants above
+INSERT_INTENT = f"INSERT INTO calls ({_CALL_COLUMNS}) VALUES ({', '.join('?' * 29)})"  # noqa: S608 - made of the constants above
 INSERT_REFUSED = (
     f"INSERT INTO calls ({_CALL_COLUMNS}, ended_at, ending, status, source, cost_nano, floor_nano, ceiling_nano) "  # noqa: S608 - as above
-    f"VALUES ({', '.join('?' * 34)})"
+    f"VALUES ({', '.join('?' * 36)})"
 )
 SETTLE_CALL = (
-    "UPDATE calls SET first_byte_at = ?, ended_at = ?, state = 'settled', ending = ?, response_model = ?, status = ?, response_bytes = ?, "
+    "UPDATE calls SET settled_seq = ?, first_byte_at = ?, ended_at = ?, state = 'settled', ending = ?, response_model = ?, "
+    "status = ?, response_bytes = ?, "
     "input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?, cache_write_1h_tokens = ?, reasoning_tokens = ?, "
     "cost_nano = ?, floor_nano = ?, ceiling_nano = ?, our_cost_nano = ?, source = ?, price_source = ?, price_version = ?, "
-    "units = ?, job = ?, overshoot_nano = ?, holds = NULL WHERE id = ? AND state = 'intent'"
+    "units = ?, job = ?, overshoot_nano = ?, counted = ?, top_ups = ?, charged_tokens = ?, holds = NULL WHERE id = ? AND state = 'intent'"
 )
 
 
-def intent_values(intent: Intent, *, holds: str | None, instance: str) -> tuple[Value, ...]:
-    """Return the parameters of INSERT_INTENT."""
+def intent_values(intent: Intent, *, holds: str | None, instance: str, terms: str | None, number: int | None) -> tuple[Value, ...]:
+    """Return the parameters of INSERT_INTENT; the last is the number of the step."""
+    tail = (intent.estimated_input_tokens, intent.input_tokens_bound, intent.hold_nano, intent.hold_tokens, holds, instance, terms, number)
     return _call_values(
         intent.call,
         state="intent",
         verdict=intent.verdict,
         rule_id=intent.rule_id,
-        tail=(intent.estimated_input_tokens, intent.input_tokens_bound, intent.hold_nano, intent.hold_tokens, holds, instance),
+        tail=tail,
     )
 
 
@@ -195,11 +199,11 @@ def refused_values(  # noqa: PLR0913 - all keyword-only but the call: what a ref
 ) -> tuple[Value, ...]:
     """Return the parameters of INSERT_REFUSED."""
     sizes = (estimated_input_tokens, input_tokens_bound)
-    tail = (*sizes, 0, 0, None, instance, to_micros(ended_at), "refused", status, "none", 0, 0, 0)
+    tail = (*sizes, 0, 0, None, instance, None, None, to_micros(ended_at), "refused", status, "none", 0, 0, 0)
     return _call_values(call, state="refused", verdict="block", rule_id=rule_id, tail=tail)
 
 
-KEEP_HOLDS = "UPDATE calls SET holds = ?, hold_nano = CASE WHEN hold_nano < ? THEN ? ELSE hold_nano END WHERE id = ?"
+KEEP_HOLDS = "UPDATE calls SET holds = ?, hold_nano = CASE WHEN hold_nano < ? THEN ? ELSE hold_nano END, top_ups = ? WHERE id = ?"
 
 
 def kept_holds(holds: Sequence[tuple[PlacedHold, int]]) -> str | None:
@@ -209,11 +213,12 @@ def kept_holds(holds: Sequence[tuple[PlacedHold, int]]) -> str | None:
     return orjson.dumps([(*placed.key, amount, placed.hold.budget.limit.amount) for placed, amount in holds]).decode()
 
 
-def settled_values(settlement: Settlement, overshoot_nano: int | None) -> tuple[Value, ...]:
-    """Return the parameters of SETTLE_CALL."""
+def settled_values(settlement: Settlement, overshoot_nano: int | None, *, number: int | None, top_ups: str) -> tuple[Value, ...]:
+    """Return the parameters of SETTLE_CALL; the first is the number of the step, the last the call's id."""
     reply, reading = settlement.reply, settlement.reading
     usage = reading.usage
     return (
+        number,
         None if reply.first_byte_at is None else to_micros(reply.first_byte_at),
         to_micros(reply.ended_at),
         reply.ending.value,
@@ -235,6 +240,9 @@ def settled_values(settlement: Settlement, overshoot_nano: int | None) -> tuple[
         json.dumps(units) if (units := usage.units) else None,
         reading.job,
         overshoot_nano,
+        None if settlement.counted is None else counted_text(settlement.counted),
+        top_ups or None,
+        untold_tokens(reading),
         settlement.call.id,
     )
 

@@ -14,6 +14,7 @@ from metering.ledger_batch import Answer, Batch, Key, OpenCall, Outcomes, Placed
 from metering.ledger_grants import deny_behind, grant_alone, grant_together, pair
 from metering.ledger_rows import INSERT_INTENT, KEEP_HOLDS, SETTLE_CALL, intent_values, kept_holds, settled_values
 from metering.rollups import ADD_LATE, ADD_LATE_ENDPOINT
+from metering.terms import terms_text
 from storage.database import Many, Sql, Value, Work
 
 ADD_PERIOD = (
@@ -64,7 +65,12 @@ def batch_work(batch: Batch) -> Work[Outcomes]:
     top_ups = yield from _top_up(run)
     waiting = yield from _one_by_one(run, batch.waiting, again=True)
     requests = yield from _admit(run)
-    if intents := [*_granted(run, batch.waiting, waiting), *_granted(run, batch.requests, requests)]:
+    number = batch.first + len(batch.releases) + len(batch.top_ups)
+    intents = [
+        *_granted(run, batch.waiting, waiting, first=number),
+        *_granted(run, batch.requests, requests, first=number + len(batch.waiting)),
+    ]
+    if intents:
         yield Many(INSERT_INTENT, intents)
     if run.history:
         yield Many(ADD_HISTORY, run.history)
@@ -83,7 +89,13 @@ def _settle(run: _Run) -> Work[list[Settled]]:
     settled = [
         Settled(release.settlement, tuple(_moves(run, release, of_one, running))) for release, of_one in zip(releases, charges, strict=True)
     ]
-    yield Many(SETTLE_CALL, [settled_values(release.settlement, beyond(of_one)) for release, of_one in zip(releases, charges, strict=True)])
+    yield Many(
+        SETTLE_CALL,
+        [
+            settled_values(release.settlement, beyond(of_one), number=number, top_ups=release.opened.top_ups)
+            for number, (release, of_one) in enumerate(zip(releases, charges, strict=True), run.batch.first)
+        ],
+    )
     late = [(release.settlement.call.id,) for release in releases if release.settlement.call.started_at < run.batch.hour]
     if late:
         yield Many(ADD_LATE, late)
@@ -150,24 +162,25 @@ def _top_up(run: _Run) -> Work[list[Answer]]:
     requests = run.batch.top_ups
     answers: list[Answer] = []
     rows: list[_Values] = []
-    for request in requests:
+    for number, request in enumerate(requests, run.batch.first + len(run.batch.releases)):
         answer, short = yield from grant_alone(request)
         answers.append(answer)
         run.blocked.update(short)
         if isinstance(answer, Granted):
             run.note_grant(request, answer)
-            rows.append(_topped_up(request, answer))
+            rows.append(_topped_up(request, answer, number))
     if rows:
         yield Many(KEEP_HOLDS, rows)
     return answers
 
 
-def _topped_up(request: Request, granted: Granted) -> _Values:
+def _topped_up(request: Request, granted: Granted, number: int) -> _Values:
     opened = request.opened
     assert opened is not None  # noqa: S101 - it is a top-up; for the type checker
     held = opened.held_with(request, granted)
     most = most_dollars(opened.placed, held)
-    return kept_holds([(placed, held[placed.hold.budget.id]) for placed in opened.placed]), most, most, request.call_id
+    kept = kept_holds([(placed, held[placed.hold.budget.id]) for placed in opened.placed])
+    return kept, most, most, opened.topped_up_by(request, granted, number), request.call_id
 
 
 def _admit(run: _Run) -> Work[list[Answer]]:
@@ -201,9 +214,11 @@ def _one_by_one(run: _Run, requests: Sequence[Request], *, again: bool) -> Work[
     return answers
 
 
-def _granted(run: _Run, requests: Sequence[Request], answers: Sequence[Answer]) -> Iterator[_Values]:
-    """Yield the rows of the intents that are granted."""
-    for request, answer in zip(requests, answers, strict=True):
+def _granted(run: _Run, requests: Sequence[Request], answers: Sequence[Answer], *, first: int) -> Iterator[_Values]:
+    """Yield the rows of the intents that are granted; `first` is the number of the first."""
+    for number, (request, answer) in enumerate(zip(requests, answers, strict=True), first):
         if isinstance(answer, Granted) and request.intent is not None:
             holds = kept_holds(list(zip(request.placed, answer.amounts, strict=True)))
-            yield intent_values(request.intent, holds=holds, instance=run.batch.instance)
+            placed_at = request.placed_at or request.intent.call.started_at
+            terms = terms_text(request.intent, granted=answer.tokens, placed_at=placed_at)
+            yield intent_values(request.intent, holds=holds, instance=run.batch.instance, terms=terms, number=number)

@@ -1,7 +1,7 @@
 """What a call will cost at most, and what it has cost."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from metering.call import Call, Consumption, Ending, Endpoint, Reply
 from metering.interval import least_usage, most_usage
@@ -10,7 +10,7 @@ from metering.marks import regional_mark
 from metering.prices import PriceBook
 from metering.providers import FORMATS, HEADERED, ReplyReader
 from metering.providers.asked import AskedReader
-from metering.rates import Rates, fixed
+from metering.quote import Quote, Rates, fixed, quoted
 from metering.reading import Reading, ReplyFacts, Source
 from metering.settings import MeteringSettings
 from metering.tokens import TokenCounter
@@ -28,22 +28,6 @@ _MOST_FALLBACKS = 16
 """Models of a request that its bound looks at; providers take fewer."""
 
 _MEDIA = frozenset({Endpoint.IMAGES, Endpoint.AUDIO})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """The most that a call can cost, as far as its request tells. Hidden reasoning and server tools can exceed it."""
-
-    input_tokens: int
-    output_tokens: int
-    cost_nano: int
-    rates: Rates
-    priced: bool
-    """Whether the model has a price; without one the cost is at the dearest price of the provider."""
-
-    def with_output(self, output_tokens: int) -> int:
-        """Return what the call costs with so much output, in nano-dollars."""
-        return self.rates.cost(input_tokens=self.input_tokens, output_tokens=output_tokens)
 
 
 _NO_COST = Quote(input_tokens=0, output_tokens=0, cost_nano=0, rates=Rates(0, 0), priced=True)
@@ -100,11 +84,11 @@ class Meter:
         assumed = self._settings.assume_output_tokens
         if call.consumption is Consumption.UNREAD and call.wire_format is None:
             rates = self._prices.dearest_of(call.provider)
-            return _quote(rates, input_tokens=min(call.request_bytes, _LONGEST_CONTEXT), output_tokens=assumed, priced=False)
+            return quoted(rates, input_tokens=min(call.request_bytes, _LONGEST_CONTEXT), output_tokens=assumed, priced=False)
         if call.consumption is not Consumption.METERED:
             return _NO_COST
         if (known := self._fixed(call)) is not None:
-            return _quote(fixed(known), input_tokens=input_tokens, output_tokens=0, priced=True)
+            return quoted(fixed(known), input_tokens=input_tokens, output_tokens=0, priced=True)
         cap = assumed if call.max_output_tokens is None else call.max_output_tokens
         output_tokens = 0 if call.endpoint is Endpoint.EMBEDDINGS else cap * call.choices
         quote = self._dearest(call, input_tokens=input_tokens, output_tokens=output_tokens)
@@ -125,8 +109,8 @@ class Meter:
             mark=regional_mark(call, call.model),
         )
         if rates is None:
-            return _quote(self._prices.dearest_of(call.provider), input_tokens=input_tokens, output_tokens=output_tokens, priced=False)
-        return _quote(rates, input_tokens=input_tokens, output_tokens=output_tokens, priced=True)
+            return quoted(self._prices.dearest_of(call.provider), input_tokens=input_tokens, output_tokens=output_tokens, priced=False)
+        return quoted(rates, input_tokens=input_tokens, output_tokens=output_tokens, priced=True)
 
     def read(self, call: Call, reply: Reply, facts: ReplyFacts | None, *, input_tokens: int | None = None) -> Reading:
         """Return the usage and cost of an ended call. `input_tokens` is the exact count of the prompt, where it was taken."""
@@ -268,11 +252,6 @@ class Meter:
                     price_version=price.version,
                 )
         return Reading(source=Source.UNPRICED, usage=usage, model=model)
-
-
-def _quote(rates: Rates, *, input_tokens: int, output_tokens: int, priced: bool) -> Quote:
-    cost = rates.cost(input_tokens=input_tokens, output_tokens=output_tokens)
-    return Quote(input_tokens=input_tokens, output_tokens=output_tokens, cost_nano=cost, rates=rates, priced=priced)
 
 
 def _job(call: Call, facts: ReplyFacts) -> str | None:

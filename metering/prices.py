@@ -15,7 +15,8 @@ from genai_prices.types import ModelInfo, StartDateConstraint
 from metering import bedrock_names
 from metering.fees import at_least, in_batch, with_fees
 from metering.pieces import Pieces
-from metering.rates import Rates, Row, Tariff, highest_of, prices_tokens, rounded, scaled
+from metering.quote import Rates, rounded
+from metering.rates import Row, Tariff, highest_of, prices_tokens, scaled
 from metering.settings import PriceOverride, PricingSettings
 from metering.unit_prices import RATES, unit_prices
 from metering.usage import Usage

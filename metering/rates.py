@@ -6,12 +6,12 @@ an hour's cache write the cache write's; reasoning, audio and images the output'
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from genai_prices.types import Tier, TieredPrices
 
-from metering.units import NANO
+from metering.quote import Rates
 from metering.usage import Usage
 
 type Row = Mapping[str, object]
@@ -23,7 +23,6 @@ _INPUTS = ("input_mtok", "cache_write_mtok", "cache_write_5m_mtok", "cache_write
 _OUTPUTS = ("output_mtok", "output_reasoning_mtok")
 _MEDIA_INPUTS = ("input_audio_mtok", "input_image_mtok", "input_video_mtok")
 _ATTO = 10**18
-_ATTO_PER_NANO = _ATTO // NANO
 _CLASSES: tuple[tuple[tuple[str, ...], int], ...] = (
     (("input_mtok",), _MILLION),
     (("cache_read_mtok", "input_mtok"), _MILLION),
@@ -40,29 +39,6 @@ _CLASSES: tuple[tuple[tuple[str, ...], int], ...] = (
 )
 """Where the rate of each class of tokens stands in a row, and for how many it is."""
 _MEDIA_OUTPUTS = ("output_audio_mtok", "output_image_mtok", "output_video_mtok")
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """The most that a token of input and of output costs, and what each request costs beside them, in atto-dollars."""
-
-    input: int
-    output: int
-    requests: int = 0
-
-    def cost(self, *, input_tokens: int, output_tokens: int) -> int:
-        """Return nano-dollars."""
-        return rounded(self.input * input_tokens + self.output * output_tokens + self.requests)
-
-    def marked(self, mark: Decimal) -> "Rates":
-        """Return the rates times a mark, rounded up."""
-        above, below = mark.as_integer_ratio()
-        return Rates(*(-(-rate * above // below) for rate in (self.input, self.output, self.requests)))
-
-
-def fixed(cost_nano: int) -> Rates:
-    """Return the rates of a call that costs the same whatever it reads and writes."""
-    return Rates(0, 0, cost_nano * _ATTO_PER_NANO)
 
 
 def prices_tokens(row: Row) -> bool:
@@ -106,7 +82,7 @@ class Tariff:
         key = bisect_left(self._starts, input_tokens), media
         found = self._highest.get(key)
         if found is None:
-            found = self._highest[key] = highest(self._row, input_tokens, media=media)
+            found = self._highest[key] = replace(highest(self._row, input_tokens, media=media), flat=not self._starts)
         return found
 
     def _look_up(self, whole: int) -> tuple[int, ...]:
@@ -133,12 +109,6 @@ class Tariff:
 
 def _atto(rate: Decimal, per: int) -> int:
     return int((rate * _ATTO / per).to_integral_value(ROUND_HALF_EVEN))
-
-
-def rounded(atto: int) -> int:
-    """Return atto-dollars as nano-dollars, rounded half to even."""
-    nanos, rest = divmod(atto, _ATTO_PER_NANO)
-    return nanos + (rest * 2 > _ATTO_PER_NANO or (rest * 2 == _ATTO_PER_NANO and nanos & 1))
 
 
 def shares(usage: Usage) -> tuple[int, int, int, int]:
@@ -181,6 +151,7 @@ def highest_of(rows: Iterable[Row]) -> Rates:
         max((each.input for each in rates), default=0),
         max((each.output for each in rates), default=0),
         max((each.requests for each in rates), default=0),
+        flat=True,
     )
 
 

@@ -85,7 +85,7 @@ class Spool:
         self.calls += 1
         self._open[call_id] = opened
         try:
-            await self._journal.append(intent_line(intent, opened, instance=self._instance))
+            await self._journal.append(intent_line(intent, opened, instance=self._instance, at=self._now()))
         except StoreError as error:
             self._refusing(error)
             if self._open.pop(call_id, None) is not None:
@@ -180,7 +180,7 @@ class Spool:
         self._unread += unread
 
     async def _write_some(self, lines: Sequence[Line], end: int) -> None:
-        moved = await self._database.write(partial(replay_work, lines, at=to_micros(self._now())))
+        moved = await self._database.write(partial(replay_work, lines, at=to_micros(self._now()), first=self._ledger.numbers(len(lines))))
         self._replayed = end
         if settled := self._settled(lines, moved):
             self._on_settled(settled)

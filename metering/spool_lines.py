@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, cast
 
 from metering.holds import Intent, Settlement
@@ -9,6 +10,7 @@ from metering.ledger_batch import OpenCall
 from metering.ledger_rows import INSERT_INTENT, SETTLE_CALL, intent_values, kept_holds, settled_values
 from metering.ledger_work import ADD_HISTORY, ADD_PERIOD, SETTLE_PERIOD, beyond, charges_of
 from metering.rollups import ADD_LATE, ADD_LATE_ENDPOINT
+from metering.terms import terms_text
 from storage.database import Sql, Work
 from storage.times import to_micros
 
@@ -21,12 +23,18 @@ _HOLD = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND start
 _SETTLE = f"{SETTLE_CALL} RETURNING id"
 
 
-def intent_line(intent: Intent, opened: OpenCall, *, instance: str) -> bytes:
+def intent_line(intent: Intent, opened: OpenCall, *, instance: str, at: datetime) -> bytes:
     """Return the intent as a line: the columns of its row, and the periods that it holds; no prompt, no key."""
     amounts = [(placed, opened.held[placed.hold.budget.id]) for placed in opened.placed]
     return _line(
         {
-            "intent": intent_values(intent, holds=kept_holds(amounts), instance=instance),
+            "intent": intent_values(
+                intent,
+                holds=kept_holds(amounts),
+                instance=instance,
+                terms=terms_text(intent, granted=intent.quantum, placed_at=at, judged=False),
+                number=None,
+            ),
             "holds": [
                 (*placed.key, to_micros(placed.period.ends_at), amount, placed.hold.budget.limit.amount) for placed, amount in amounts
             ],
@@ -39,7 +47,7 @@ def settlement_line(settlement: Settlement, opened: OpenCall) -> bytes:
     charges = charges_of(settlement, opened)
     return _line(
         {
-            "settled": settled_values(settlement, beyond(charges)),
+            "settled": settled_values(settlement, beyond(charges), number=None, top_ups=""),
             "charges": [(*placed.key, charged, held, event, placed.hold.budget.limit.amount) for placed, held, charged, event in charges],
         }
     )
@@ -56,19 +64,22 @@ def parsed(text: bytes) -> Line | None:
     return cast("Line", line)
 
 
-def replay_work(lines: Sequence[Line], *, at: int) -> Work[Moved]:
-    """Write lines into the ledger: what stands there already is left as it is. Return what was moved by those settled here."""
+def replay_work(lines: Sequence[Line], *, at: int, first: int) -> Work[Moved]:
+    """Write lines into the ledger: what stands there already is left as it is. Return what was moved by those settled here.
+
+    Their steps are numbered from `first`.
+    """
     moved: Moved = {}
-    for line in lines:
+    for number, line in enumerate(lines, first):
         if "intent" in line:
-            yield from _intend(line, at)
-        elif (moves := (yield from _settle(line, at))) is not None:
+            yield from _intend(line, at, number)
+        elif (moves := (yield from _settle(line, at, number))) is not None:
             moved[line["settled"][-1]] = moves
     return moved
 
 
-def _intend(line: Line, at: int) -> Work[None]:
-    values = line["intent"]
+def _intend(line: Line, at: int, number: int) -> Work[None]:
+    values = (*line["intent"][:-1], number)
     if not (yield Sql(_INSERT, values)):
         return
     for budget_id, starts_at, ends_at, amount, limit in line["holds"]:
@@ -77,8 +88,8 @@ def _intend(line: Line, at: int) -> Work[None]:
         yield Sql(ADD_HISTORY, (at, values[0], budget_id, starts_at, "hold_untested", amount, spent, held, limit, 0))
 
 
-def _settle(line: Line, at: int) -> Work[list[tuple[int, int]] | None]:
-    values = line["settled"]
+def _settle(line: Line, at: int, number: int) -> Work[list[tuple[int, int]] | None]:
+    values = (number, *line["settled"][1:])
     call_id = values[-1]
     if not (yield Sql(_SETTLE, values)):
         return None

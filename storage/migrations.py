@@ -573,4 +573,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX alerts_listed_resolved ON alerts (kind, severity, seq) WHERE resolved_at IS NOT NULL",
         "CREATE INDEX alerts_listed_blocked ON alerts (kind, severity, seq) WHERE action IN ('blocked')",
     ),
+    (
+        # What back-tests of budgets go by: the numbers of a call's intent and of its settlement in the order of all steps of the ledger,
+        # the terms on which it was let through, what its prompt was counted to where the bound had no room, what its stream was granted
+        # as it ran (number:asked:granted), and the tokens that it was charged where its other columns do not tell.
+        "ALTER TABLE calls ADD COLUMN admitted_seq BIGINT",
+        "ALTER TABLE calls ADD COLUMN settled_seq BIGINT",
+        "ALTER TABLE calls ADD COLUMN terms TEXT",
+        "ALTER TABLE calls ADD COLUMN counted TEXT",
+        "ALTER TABLE calls ADD COLUMN top_ups TEXT",
+        "ALTER TABLE calls ADD COLUMN charged_tokens BIGINT",
+    ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from metering.holds import Granted, Settled, Settlement
+from metering.quote import Rates, quoted
 from metering.reading import Reading, Source
 from metering.spool import SPOOL_FILE, UNREADABLE_FILE, Spool
 from storage.database import StoreError
@@ -172,3 +173,21 @@ async def test_a_crash_before_the_file_is_removed_charges_nothing_twice(bench: A
 
     assert await bench.spent_held() == (320, 0)
     assert [event for (event,) in await bench.history("event")] == ["hold_untested", "settle", "hold_untested", "charge_unknown"]
+
+
+async def test_what_is_replayed_has_its_place_in_the_order_and_was_not_judged(bench: Any, spooled: Spooled) -> None:
+    before = bench.call()
+    await bench.ledger.admit(bench.intent(call=before))
+    call = bench.call()
+    quote = quoted(Rates(5, 6), input_tokens=1, output_tokens=2, priced=True)
+    await spooled.spool.admit(bench.intent(bench.hold(300, hard=False), call=call, quote=quote))
+    spooled.settle(call, 10)
+    await spooled.spool.replay()
+    bench.settle(before)
+    await bench.ledger.drain()
+
+    rows = {one.row.id: one for one in await bench.ledger.recorded()}
+
+    found = rows[call.id]
+    assert (found.terms.quote, found.terms.judged) == (quote, False)
+    assert rows[before.id].admitted < found.admitted < found.settled < rows[before.id].settled
