@@ -9,8 +9,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from metering.usage import NO_USAGE, Usage
+
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _BOUNDS = (*map(str, map(float, _SECONDS)), "+Inf")
+_AT_ONCE = 256
+"""Calls that are counted together at the latest."""
+
+type _Ended = tuple[str, str, str, float, Usage, int | None]
 
 
 class _Durations:
@@ -24,9 +30,11 @@ class _Durations:
 
 
 class Telemetry(Collector):
-    """Counts calls, tokens and money in plain numbers: each call counts some ten of them, and they are asked for once in a while."""
+    """Counts calls, tokens and money in plain numbers; they are asked for once in a while, so that calls are counted many at once."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._ended: list[_Ended] = []
+        """Calls that are not counted yet."""
         self._calls: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
         self._tokens: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -34,20 +42,30 @@ class Telemetry(Collector):
         self._failures: defaultdict[str, int] = defaultdict(int)
         registry.register(self)
 
-    def call(self, provider: str, verdict: str, ending: str, seconds: float) -> None:
-        """Count one ended call."""
-        self._calls[provider, verdict, ending] += 1
-        durations = self._durations[provider]
-        durations.buckets[bisect_left(_SECONDS, seconds)] += 1
-        durations.seconds += seconds
+    def call(self, provider: str, verdict: str, ending: str, seconds: float, usage: Usage = NO_USAGE, cost_nano: int | None = None) -> None:
+        """Count one ended call, with the tokens and nano-dollars that it came to."""
+        self._ended.append((provider, verdict, ending, seconds, usage, cost_nano))
+        if len(self._ended) >= _AT_ONCE:
+            self._count()
 
-    def tokens(self, provider: str, kind: str, number: int) -> None:
-        """Count tokens of a class: input, output, cache_read, cache_write, reasoning."""
-        self._tokens[provider, kind] += number
-
-    def cost(self, provider: str, nano: int) -> None:
-        """Count nano-dollars."""
-        self._cost[provider] += nano
+    def _count(self) -> None:
+        ended, self._ended = self._ended, []
+        for provider, verdict, ending, seconds, usage, cost_nano in ended:
+            self._calls[provider, verdict, ending] += 1
+            durations = self._durations[provider]
+            durations.buckets[bisect_left(_SECONDS, seconds)] += 1
+            durations.seconds += seconds
+            for kind, number in (
+                ("input", usage.input_tokens),
+                ("output", usage.output_tokens),
+                ("cache_read", usage.cache_read_tokens),
+                ("cache_write", usage.cache_write_tokens),
+                ("reasoning", usage.reasoning_tokens),
+            ):
+                if number:
+                    self._tokens[provider, kind] += number
+            if cost_nano:
+                self._cost[provider] += cost_nano
 
     def hook_failure(self, hook: str) -> None:
         """Count an exception that a hook caught."""
@@ -55,6 +73,7 @@ class Telemetry(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is counted so far."""
+        self._count()
         calls = CounterMetricFamily(
             "tollwatch_calls", "Calls by provider, verdict and how they ended", labels=("provider", "verdict", "ending")
         )

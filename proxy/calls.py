@@ -1,7 +1,7 @@
 """The life of a call: read, judged, ended once."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -10,7 +10,7 @@ from alerting.finding import Refusal, Verdict
 from metering.call import Call, Consumption, Ending, Prompt, Reply
 from metering.reading import Reading, ReplyFacts
 from metering.retry_after import retry_after
-from metering.usage import NO_USAGE, Usage
+from metering.usage import NO_USAGE
 from proxy import canonical, decoding
 from proxy.canonical import Canonical
 from proxy.flows import LiveCall
@@ -24,13 +24,6 @@ from proxy.valve import Valve
 from storage.ids import uuid7
 
 _NO_PROMPT = Prompt()
-_TOKEN_CLASSES: tuple[tuple[str, Callable[[Usage], int | None]], ...] = (
-    ("input", lambda usage: usage.input_tokens),
-    ("output", lambda usage: usage.output_tokens),
-    ("cache_read", lambda usage: usage.cache_read_tokens),
-    ("cache_write", lambda usage: usage.cache_write_tokens),
-    ("reasoning", lambda usage: usage.reasoning_tokens),
-)
 
 
 class Calls:
@@ -145,14 +138,9 @@ class Calls:
 
     def _count(self, live: LiveCall, reply: Reply, reading: Reading) -> None:
         call, verdict = live.call, live.verdict
-        self._telemetry.call(
-            call.provider, verdict.action if verdict else "allow", reply.ending, (reply.ended_at - call.started_at).total_seconds()
-        )
-        for name, of in _TOKEN_CLASSES:
-            if tokens := of(reading.usage):
-                self._telemetry.tokens(call.provider, name, tokens)
-        if reading.cost_nano:
-            self._telemetry.cost(call.provider, reading.cost_nano)
+        took = (reply.ended_at - call.started_at).total_seconds()
+        action = verdict.action if verdict else "allow"
+        self._telemetry.call(call.provider, action, reply.ending, took, reading.usage, reading.cost_nano)
         if self._record is not None and verdict is not None:
             self._record(call, verdict, reply.ending, reply, reading)
 

@@ -8,6 +8,7 @@ from alerting.finding import Refusal, Verdict
 from metering.call import Call, Ending, Reply
 from metering.providers.wire import ReplyReader
 from metering.reading import Reading, ReplyFacts
+from metering.usage import NO_USAGE, Usage
 
 type Clock = Callable[[], datetime]
 
@@ -50,16 +51,8 @@ class Gate(Protocol):
 class Telemetry(Protocol):
     """Counters."""
 
-    def call(self, provider: str, verdict: str, ending: str, seconds: float) -> None:
-        """Count an ended call."""
-        ...
-
-    def tokens(self, provider: str, kind: str, number: int) -> None:
-        """Count tokens."""
-        ...
-
-    def cost(self, provider: str, nano: int) -> None:
-        """Count money."""
+    def call(self, provider: str, verdict: str, ending: str, seconds: float, usage: Usage = NO_USAGE, cost_nano: int | None = None) -> None:
+        """Count an ended call, with the tokens and nano-dollars that it came to."""
         ...
 
     def hook_failure(self, hook: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import resource
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -57,7 +56,7 @@ from storage.lock import GatewayLock
 from storage.sqlite import SqliteDatabase
 from tollwatch import __version__
 from tollwatch.baseline_commands import baseline_commands
-from tollwatch.callline import CallLine
+from tollwatch.callline import call_lines
 from tollwatch.channel_commands import channel_commands
 from tollwatch.config import Config, listen_address
 from tollwatch.control import Commands, ControlServer, socket_path
@@ -65,7 +64,6 @@ from tollwatch.environment import CA_FOLDER
 from tollwatch.first_start import SetupCodeFile, first_start
 from tollwatch.health import ClockWatch, PricesWatch
 from tollwatch.judging import Judge, Parts, build_gate
-from tollwatch.log import JoinedWrites, call_lines
 from tollwatch.notifying import build_notifying
 from tollwatch.passwords import password_commands
 from tollwatch.people import client_certificates, people_commands
@@ -222,8 +220,9 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         stack.push_async_callback(api.stop)
         await api.start(*listen_address(config.api.listen), authority.leaf_context() if config.api.tls == "auto" else None)
         state.doors["api"] = _door(api.address)
-        call_log = JoinedWrites(sys.stderr)
-        stack.callback(call_log.flush)
+        call_log = call_lines(config.log)
+        if call_log is not None:
+            stack.callback(call_log.flush)
         proxy = ProxyServer(
             settings=with_probe_prefix(config.proxy),
             identity=config.identity,
@@ -235,7 +234,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
             now=now,
             telemetry=Telemetry(registry),
             own_ports=lambda: {api.address[1]} if api.address else set(),
-            record=CallLine(call_lines(config.log, call_log)),
+            record=call_log,
             metering=config.metering,
             certificates=client_certificates(config, register),
         )
@@ -308,7 +307,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
         _log.info("ready", version=__version__, mode=config.mode, recovered_calls=recovered, doors=state.doors)
         await stop.wait()
         state.ending = True
-        call_log.flush()  # what ended before stands before
+        if call_log is not None:
+            call_log.flush()  # what ended before stands before
         _log.info("ending", grace_seconds=GRACE.total_seconds())
     _log.info("ended")
 

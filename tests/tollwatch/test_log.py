@@ -3,31 +3,15 @@
 import io
 import json
 import logging
-import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 import structlog
 
+from tests.support.terminal import HOSTILE, Terminal
 from tollwatch.config import LogSettings
-from tollwatch.log import JoinedWrites, call_lines, clean, configure
+from tollwatch.log import clean, configure
 
-HOSTILE = ['\r\n{"level":"info"}', "\x1b]0;owned\x07", "\u202egnp.exe", "\x9b31m", "a\u2028b"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture(autouse=True)
-def _back_to_defaults() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:], root.level = before
+pytestmark = pytest.mark.usefixtures("logging_restored")
 
 
 def logger() -> "structlog.stdlib.BoundLogger":
@@ -59,7 +43,7 @@ def test_a_hostile_value_cannot_steer_a_terminal(text: str) -> None:
 
 
 def test_a_terminal_gets_colours_unless_they_are_not_wanted() -> None:
-    shown = []
+    shown: list[bool] = []
     for environ in ({}, {"NO_COLOR": "1"}):
         stream = Terminal()
         configure(LogSettings(), stream, environ)
@@ -104,68 +88,6 @@ def test_an_exception_is_told_in_full() -> None:
 
     assert "ValueError: invalid literal" in stream.getvalue()
     assert "\n  File" in stream.getvalue()
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_a_call_is_one_json_line(text: str) -> None:
-    stream = io.StringIO()
-
-    call_lines(LogSettings(format="json"), stream)({"model": text, "cost_usd": "0.1"})
-
-    (line,) = stream.getvalue().splitlines()
-    assert json.loads(line)["event"] == "call"
-
-
-def test_a_call_on_a_terminal_goes_the_way_of_all_lines() -> None:
-    stream = Terminal()
-    configure(LogSettings(), stream, {"NO_COLOR": "1"})
-
-    call_lines(LogSettings(), stream)({"model": "m"})
-
-    assert "call" in stream.getvalue()
-    assert "model=m" in stream.getvalue()
-
-
-def test_what_is_not_known_of_a_call_is_not_shown_on_a_terminal() -> None:
-    stream = Terminal()
-    configure(LogSettings(), stream, {"NO_COLOR": "1"})
-
-    call_lines(LogSettings(), stream)({"verdict": "allow", "cost_usd": None, "model": "m"})
-
-    assert "cost_usd" not in stream.getvalue()
-    assert re.search("verdict=allow +model=m", stream.getvalue())
-
-
-def test_moments_are_written_the_same_in_every_line() -> None:
-    stream = io.StringIO()
-    configure(LogSettings(format="json"), stream)
-
-    logger().info("event")
-    call_lines(LogSettings(format="json"), stream)({"timestamp": datetime(2026, 1, 31, 10, 0, 0, 5, tzinfo=UTC)})
-
-    shapes = [re.sub("[0-9]", "0", json.loads(line)["timestamp"]) for line in stream.getvalue().splitlines()]
-    assert shapes == ["0000-00-00T00:00:00.000000Z"] * 2
-
-
-async def test_lines_of_calls_that_end_together_are_one_write() -> None:
-    stream = io.StringIO()
-    joined = JoinedWrites(stream)
-    line = call_lines(LogSettings(format="json"), joined)
-
-    line({"model": "a"})
-    line({"model": "b"})
-
-    assert stream.getvalue() == ""
-    joined.flush()
-    assert [json.loads(text)["model"] for text in stream.getvalue().splitlines()] == ["a", "b"]
-
-
-def test_calls_are_no_warnings() -> None:
-    stream = io.StringIO()
-
-    call_lines(LogSettings(level="warning"), stream)({"model": "m"})
-
-    assert stream.getvalue() == ""
 
 
 def test_containers_are_cleaned_too() -> None:
