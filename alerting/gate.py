@@ -24,12 +24,13 @@ from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.settings import DetectorSettings
 from alerting.tool_watch import ToolWatch
-from alerting.trial import STATUS, InputSize, Mode, Trial
+from alerting.trial import STATUS, Mode, Trial
 from alerting.unfit import unfit
 from alerting.watch import Watch
 from metering.budgets import BudgetBook
 from metering.call import Call, Consumption, Reply
 from metering.holds import Settled, Settlement
+from metering.input_size import InputSize
 from metering.learning import Learner
 from metering.ledger import Ledger
 from metering.meter import Meter

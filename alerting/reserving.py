@@ -17,6 +17,7 @@ from metering.ledger import Ledger
 from metering.meter import Meter
 from metering.quote import Quote
 from metering.room import lacks, overdrawn, unbounded
+from metering.shortage import Shortage
 from metering.spool import Spool
 from storage.database import ConstraintError, StoreError
 
@@ -55,15 +56,21 @@ class Reserving:
         self._enforces = enforces
         self._cut = cut
         self._spool = None if enforces else spool
+        self._shortage = Shortage(ledger, meter)
+        ledger.on_short = self._shortage.relieve
         self.leases: dict[str, Lease] = {}
         """Of the answers that run, by call id."""
 
     async def hold(self, trial: Trial) -> bool:
         """Write the intent with its holds, and return whether it stands; else the trial has heard why not. Raises StoreError.
 
-        Where the bound of a prompt does not fit its exact count has the last word; only then the call waits for others.
+        Where the bound of a prompt does not fit its exact count has the last word; only then the call waits for others. Of a budget that
+        others wait for nothing is held by a bound.
         """
         plan = self._plan(trial)
+        if trial.size.exact is None and self._ledger.waits and self._ledger.is_short_of(plan.budgets):
+            await trial.size.count()
+            plan = self._plan(trial)
         if budget := unbounded(trial.call, plan.quote, plan.budgets):
             trial.hear(budgets_detector.unbounded(trial.call, budget, at=trial.at), Refusal.BUDGET)
             if trial.refused:
@@ -72,6 +79,8 @@ class Reserving:
         if isinstance(answer, Denied) and trial.size.exact is None:
             await trial.size.count()
             plan = self._plan(trial)
+            answer = await self._admit(plan.intent, patient=True)
+        if isinstance(answer, Denied) and await self._make_room(answer):
             answer = await self._admit(plan.intent, patient=True)
         if isinstance(answer, Denied):
             trial.hear(budgets_detector.refused(trial.call, answer, waited=True), Refusal.BUDGET)
@@ -127,6 +136,13 @@ class Reserving:
                 pass  # the ledger has told it
         return await spool.admit(intent)
 
+    async def _make_room(self, denied: Denied) -> bool:
+        """Count prompts of open calls for a call that does not wait; for one that does the ledger has asked for it."""
+        if denied.hopeless or denied.budget.settings.wait:
+            return False
+        state = denied.state
+        return await self._shortage.make_room(denied.budget.id, denied.needed - (denied.budget.limit.amount - state.spent - state.held))
+
     def _plan(self, trial: Trial) -> _Plan:
         call = trial.call
         quote = self._meter.quote(call, input_tokens=trial.size.best)
@@ -143,6 +159,7 @@ class Reserving:
             estimated_input_tokens=trial.size.estimate,
             input_tokens_bound=trial.size.bound,
             quote=quote,
+            size=trial.size if trial.size.exact is None else None,
         )
         return _Plan(intent=intent, quote=quote, budgets=budgets)
 

@@ -8,8 +8,7 @@ from typing import Literal
 from alerting.finding import Action, Finding, Occurrence, Refusal, Taken, Verdict
 from alerting.kinds import KINDS
 from metering.call import Call
-from metering.quote import Quote
-from metering.tokens import TokenCounter
+from metering.input_size import InputSize
 
 type Mode = Literal["enforce", "monitor"]
 
@@ -32,40 +31,6 @@ STATUS = {
 """The status that a refused call is answered with and recorded under."""
 
 _WOULD = "In enforce mode this call would have been refused."
-
-
-class InputSize:
-    """The tokens of a prompt: an upper bound at once, the exact count only when somebody asks."""
-
-    __slots__ = ("_call", "_counter", "best", "counted", "exact")
-
-    def __init__(self, call: Call, counter: TokenCounter) -> None:
-        self._call = call
-        self._counter = counter
-        self.best = counter.bound(call.prompt, model=call.model, provider=call.provider, tools=len(call.tools))
-        """The count where it was taken, else the bound."""
-        self.exact: int | None = None
-        self.counted: Quote | None = None
-        """The quote by the exact count, where the call had been let through by the bound."""
-
-    @property
-    def estimate(self) -> int:
-        """About how many tokens the prompt has: the count where it was taken, else what its length tells (counting would cost the most)."""
-        if self.exact is not None:
-            return self.exact
-        return self._counter.glance(self._call.prompt, model=self._call.model, provider=self._call.provider)
-
-    @property
-    def bound(self) -> int | None:
-        """The most that the prompt can have; None where it was counted."""
-        return self.best if self.exact is None else None
-
-    async def count(self) -> int:
-        """Return the exact count."""
-        if self.exact is None:
-            call = self._call
-            self.best = self.exact = await self._counter.count(call.prompt, model=call.model, provider=call.provider)
-        return self.exact
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from metering.budgets import Budget
 from metering.call import Call, Reply
+from metering.input_size import InputSize
 from metering.periods import Period
 from metering.quote import Quote
 from metering.reading import Reading
@@ -53,6 +54,8 @@ class Intent:
     """The most that the prompt can have; None where it was counted, and the estimate is the count."""
     quote: Quote | None = None
     """What its holds were reckoned from."""
+    size: InputSize | None = None
+    """Set where the holds are for a bound of the prompt, which may be counted later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from metering.budgets import Budget
 from metering.call import Call, Consumption
 from metering.holds import Denied, Hold, TopUp
+from metering.ledger_batch import PlacedHold
 from metering.quote import Quote
 
 _NEVER = sys.maxsize
@@ -22,6 +23,20 @@ def reserve(call: Call, quote: Quote, budgets: Sequence[Budget], *, enforces: bo
         return tuple(Hold(budget, 0, hard=False) for budget in budgets), 0  # what is ordered is owed
     quantum = _quantum(call, budgets)
     return tuple(_hold(quote, budget, quantum, hard=budget.hard and enforces) for budget in budgets), quantum
+
+
+def excess(placed: Sequence[PlacedHold], call: Call, counted: Quote) -> dict[str, int]:
+    """Return what a call holds of its budgets for input that its prompt does not have, by their ids.
+
+    `placed` are its holds as they were asked for, by the bound of the prompt; `counted` is the quote by its count.
+    """
+    budgets = [one.hold.budget for one in placed]
+    needed, _quantum = reserve(call, counted, budgets, enforces=True)
+    found: dict[str, int] = {}
+    for one, hold in zip(placed, needed, strict=True):
+        if (much := (one.hold.amount - one.hold.flex) - (hold.amount - hold.flex)) > 0:
+            found[hold.budget.id] = much
+    return found
 
 
 def _quantum(call: Call, budgets: Sequence[Budget]) -> int:
@@ -61,11 +76,14 @@ def leased(budgets: Sequence[Budget]) -> list[Budget]:
     return [budget for budget in budgets if budget.settings.reserve == "lease"]
 
 
-def top_up(quote: Quote, budget: Budget, tokens: int) -> int:
-    """Return what more output takes of a budget; rounded up."""
+def top_up(quote: Quote, budget: Budget, tokens: int, *, beyond: int) -> int:
+    """Return what `tokens` more of output take of a budget, to the nano-dollar; output `beyond` which they are is held already.
+
+    So all that is held of an answer comes to what the whole of it costs, in however many steps it was asked for.
+    """
     if budget.limit.unit == "tokens":
         return tokens
-    return max(1, quote.with_output(tokens) - quote.with_output(0) + 1)
+    return quote.with_output(beyond + tokens) - quote.with_output(beyond)
 
 
 class Lease:
@@ -101,7 +119,7 @@ class Lease:
         """Return what is needed next; until it is answered nothing is due."""
         self.due_at = _NEVER
         tokens = min(max(self._quantum, self.passed - self.level + self._quantum), self._cap - self.level)
-        return TopUp(self.call.id, {budget.id: top_up(self._quote, budget, tokens) for budget in self._leased}, tokens)
+        return TopUp(self.call.id, {budget.id: top_up(self._quote, budget, tokens, beyond=self.level) for budget in self._leased}, tokens)
 
     def granted(self, tokens: int) -> None:
         """Take in more."""

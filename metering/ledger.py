@@ -1,7 +1,7 @@
 """The ledger: every call stands in it before it is sent, and once more when its outcome is known."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -9,7 +9,7 @@ from functools import partial
 from metering.budgets import Budget
 from metering.call import Call, Ending, Reply
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement, TopUp
-from metering.ledger_batch import UNHEARD, OpenCall, Outcomes, Release, Request
+from metering.ledger_batch import UNHEARD, OpenCall, Outcomes, Paused, Release, Request, Trim
 from metering.ledger_jobs import Job, Waiter, wake
 from metering.ledger_line import Line, OnAnswer
 from metering.ledger_periods import Periods
@@ -86,6 +86,8 @@ class Ledger(LedgerReads):
         self._backoff = _SETTLE_WITHIN_SECONDS
         self.on_ended: Callable[[Sequence[str]], None] | None = None
         """Hears the ids of calls whose end is durable, refused ones too; None where nobody listens."""
+        self.on_short: Callable[[], None] | None = None
+        """Called when somebody waits for a budget, and nothing is on its way to the store that could help."""
         self._drains: list[asyncio.Future[None]] = []
 
     @property
@@ -102,6 +104,30 @@ class Ledger(LedgerReads):
     def waiting(self) -> int:
         """Calls that wait for a budget."""
         return len(self._line)
+
+    @property
+    def waits(self) -> bool:
+        """Whether anybody waits for a budget: calls before their intent, or running ones for more."""
+        return self._line.waits
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is with the store, or on its way there, that may change who waits; `on_short` comes after it."""
+        return self._in_flight is not None or self._queue.pressing
+
+    @property
+    def open_calls(self) -> Mapping[str, OpenCall]:
+        """The calls that are under way, in the order in which they were let through."""
+        return self._open
+
+    def is_short_of(self, budgets: Iterable[Budget]) -> bool:
+        """Say whether anybody waits for one of these budgets."""
+        return self._line.waits and not self.short.isdisjoint(budget.id for budget in budgets)
+
+    @property
+    def short(self) -> frozenset[str]:
+        """The ids of the budgets that somebody waits for."""
+        return frozenset(budget_id for budget_id, _starts_at in self._line.blocked) if self._line.waits else frozenset()
 
     async def admit(self, intent: Intent, *, patient: bool = False) -> Granted | Denied:
         """Write the intent and make its holds, all or none; durable when it returns. Raises StoreError when the store fails.
@@ -141,6 +167,24 @@ class Ledger(LedgerReads):
         self._queue.top_ups.append((request, on_answer))
         if self._in_flight is None and len(self._queue.top_ups) == 1 and not self._queue.requests:
             self._soon()
+
+    def give_back(self, call_id: str, amounts: Mapping[str, int]) -> None:
+        """Take so much from what an open call holds, by the ids of its budgets: it needs no more of it. Who waits is tried again."""
+        opened = self._open.get(call_id)
+        if opened is not None:
+            self._queue.trims.append(Trim(call_id, opened, amounts))
+            if self._in_flight is None:
+                self._soon()
+
+    def pause(self, call_id: str, denied: Denied, end: Callable[[], None]) -> None:
+        """Hear that a running call is held up until its budget has more, or until `end` ends it."""
+        if (opened := self._open.get(call_id)) is not None:
+            opened.paused = Paused((denied.budget.id, to_micros(denied.state.period.starts_at)), end)
+
+    def go_on(self, call_id: str) -> None:
+        """Hear that a running call is held up no longer."""
+        if (opened := self._open.get(call_id)) is not None:
+            opened.paused = None
 
     async def refuse(
         self,
@@ -281,14 +325,19 @@ class Ledger(LedgerReads):
         self._wake_drains(None)
         if self._queue.pressing:
             self._flush()
-        elif self._queue.releases and self._timer is None:
+            return
+        if self._queue.releases and self._timer is None:
             self._later(_SETTLE_WITHIN_SECONDS)
+        if self._line.waits and self.on_short is not None:
+            asyncio.get_running_loop().call_soon(self.on_short)
 
     def _succeeded(self, job: Job, outcomes: Outcomes) -> None:
         batch = job.batch
         self._periods.stored(batch.periods)
         self._backoff = _SETTLE_WITHIN_SECONDS
         self._line.blocked = outcomes.blocked
+        for trim in batch.trims:
+            trim.opened.held = trim.opened.held_without(trim.amounts)
         answered = zip(batch.top_ups, job.running, outcomes.top_ups, strict=True)
         for number, (request, on_answer, answer) in enumerate(answered, batch.first + len(batch.releases)):
             self._topped_up(request, on_answer, answer, number)
@@ -315,7 +364,7 @@ class Ledger(LedgerReads):
             assert request.intent is not None  # noqa: S101 - it is no top-up; for the type checker
             self.stats.granted += 1
             held = {placed.hold.budget.id: amount for placed, amount in zip(request.placed, answer.amounts, strict=True)}
-            self._open[request.call_id] = OpenCall(request.placed, held, request.intent.hold_nano)
+            self._open[request.call_id] = OpenCall(request.placed, held, request.intent.hold_nano, size=request.intent.size)
             if waiter.done():
                 self._abandon(request.intent.call)
         else:

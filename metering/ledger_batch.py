@@ -1,10 +1,11 @@
 """What the ledger gives to the store at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
+from metering.input_size import InputSize
 from metering.periods import Period
 
 type Key = tuple[str, int]
@@ -30,9 +31,19 @@ class PlacedHold:
         return self.hold.budget.id, self.starts_at
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A running answer that is held up until its budget has more for it."""
+
+    key: Key
+    """What it waits for."""
+    end: Callable[[], None]
+    """Ends it instead."""
+
+
 @dataclass(slots=True)
 class OpenCall:
-    """What a call that is under way holds. It changes only once a batch with a top-up is durable, never while one is written."""
+    """What a call that is under way holds. It changes only once a batch is durable that changes it, never while one is written."""
 
     placed: tuple[PlacedHold, ...]
     held: dict[str, int]
@@ -41,16 +52,23 @@ class OpenCall:
     """The dearest that the call could cost, as its intent says."""
     top_ups: str = ""
     """What was granted while it ran, as its row keeps it."""
+    size: InputSize | None = None
+    """Of a prompt that is held by its bound."""
+    paused: Paused | None = None
 
     @property
     def dollars(self) -> int:
         """The most nano-dollars that it holds of one budget."""
         return most_dollars(self.placed, self.held)
 
-    def held_with(self, request: "Request", granted: Granted) -> dict[str, int]:
-        """Return what it holds with a top-up."""
+    def held_with(self, request: "Request", granted: Granted, held: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Return what it holds with a top-up; `held` is what it holds before it, where that has just changed."""
         more = {placed.hold.budget.id: amount for placed, amount in zip(request.placed, granted.amounts, strict=True)}
-        return {budget_id: amount + more.get(budget_id, 0) for budget_id, amount in self.held.items()}
+        return {budget_id: amount + more.get(budget_id, 0) for budget_id, amount in (held or self.held).items()}
+
+    def held_without(self, amounts: Mapping[str, int]) -> dict[str, int]:
+        """Return what it holds when it gives so much back, never less than nothing."""
+        return {budget_id: max(0, amount - amounts.get(budget_id, 0)) for budget_id, amount in self.held.items()}
 
     def topped_up_by(self, request: "Request", granted: Granted, number: int) -> str:
         """Return what was granted while it ran, with the top-up of this number."""
@@ -82,6 +100,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Trim:
+    """What a call that goes on gives back of its holds."""
+
+    call_id: str
+    opened: OpenCall
+    amounts: Mapping[str, int]
+    """By the budget's id."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """A settlement that waits to be written, and what its call held."""
 
@@ -102,6 +130,8 @@ class Batch:
     periods: tuple[tuple[str, int, int], ...] = ()
     """Budget, start and end of periods that may not be in the store yet."""
     releases: Sequence[Release] = ()
+    trims: Sequence[Trim] = ()
+    """At most one of a call."""
     top_ups: Sequence[Request] = ()
     waiting: Sequence[Request] = ()
     """Intents that did not fit before, the oldest first."""

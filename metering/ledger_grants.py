@@ -26,7 +26,7 @@ def grant_together(requests: Sequence[Request]) -> Work[list[Granted] | None]:
         rows = yield _take(members[0][1], total)
         if not rows:
             for others, sum_of_others, _spent, _held in done:
-                yield _give_back(others[0][1], sum_of_others)
+                yield give_back(others[0][1], sum_of_others)
             return None
         spent, held = pair(rows[0])
         done.append((members, total, spent, held))
@@ -87,7 +87,7 @@ def _take_all(request: Request, amounts: Sequence[int]) -> Work[tuple[BudgetStat
         rows = yield _take(placed, amount)
         if not rows:
             for earlier, given in zip(request.placed[: len(taken)], amounts, strict=False):
-                yield _give_back(earlier, given)
+                yield give_back(earlier, given)
             return None
         taken.append(_state(placed, *pair(rows[0])))
     return tuple(taken)
@@ -156,5 +156,6 @@ def _take(placed: PlacedHold, amount: int) -> Sql:
     return Sql(_HOLD, (amount, *placed.key))
 
 
-def _give_back(placed: PlacedHold, amount: int) -> Sql:
+def give_back(placed: PlacedHold, amount: int) -> Sql:
+    """Return the statement that takes from a hold; it answers with spent and held after it."""
     return Sql(_HOLD, (-amount, *placed.key))

@@ -27,14 +27,16 @@ class Job:
     def size(self) -> int:
         """How many things are in it."""
         batch = self.batch
-        return len(batch.releases) + len(batch.top_ups) + len(batch.waiting) + len(batch.requests)
+        return len(batch.releases) + len(batch.trims) + len(batch.top_ups) + len(batch.waiting) + len(batch.requests)
 
     def apart(self) -> Iterator["Job"]:
         """Yield each thing in a job of its own."""
         numbers = itertools.count(self.batch.first)
-        bare = replace(self.batch, releases=(), top_ups=(), waiting=(), requests=())
+        bare = replace(self.batch, releases=(), trims=(), top_ups=(), waiting=(), requests=())
         for release in self.batch.releases:
             yield Job(replace(bare, first=next(numbers), releases=[release]))
+        for trim in self.batch.trims:
+            yield Job(replace(bare, trims=[trim]))
         for top_up, on_answer in zip(self.batch.top_ups, self.running, strict=True):
             yield Job(replace(bare, first=next(numbers), top_ups=[top_up]), running=(on_answer,))
         for request, waiting in zip(self.batch.waiting, self.in_line, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from metering.event_order import EventOrder
-from metering.ledger_batch import Batch, Release, Request
+from metering.ledger_batch import Batch, Release, Request, Trim
 from metering.ledger_jobs import Job, Waiter
 from metering.ledger_line import Line, OnAnswer, Waiting
 from metering.ledger_periods import Periods
@@ -33,13 +33,16 @@ class Queue:
         self.requests: list[tuple[Request, Waiter]] = []
         self.top_ups: list[tuple[Request, OnAnswer]] = []
         self.releases: deque[Release] = deque()
+        self.trims: list[Trim] = []
         self.suspects: deque[Job] = deque()
         """The parts of a batch that the store refused, to be tried each alone."""
 
     @property
     def pressing(self) -> bool:
         """Whether somebody waits for what is in it; settlements may wait for company, unless others wait for what they give back."""
-        return bool(self.requests or self.suspects or self.top_ups or self._line.stirred or (self.releases and self._line.waits))
+        return bool(
+            self.requests or self.suspects or self.top_ups or self.trims or self._line.stirred or (self.releases and self._line.waits)
+        )
 
     @property
     def empty(self) -> bool:
@@ -57,6 +60,7 @@ class Queue:
     def put_back(self, job: Job) -> None:
         """Keep what a failing store did not take and must not be lost. Who waits for an answer is told of the failure instead."""
         self.releases.extendleft(reversed(job.batch.releases))
+        self.trims = [*job.batch.trims, *self.trims]
         self.top_ups = [*zip(job.batch.top_ups, job.running, strict=True), *self.top_ups]
 
     def next_job(self, running: Collection[str]) -> Job | None:
@@ -68,13 +72,14 @@ class Queue:
         taken = [(request, waiter) for request, waiter in taken if not waiter.done()]
         releases = [self.releases.popleft() for _ in range(min(len(self.releases), _MOST_IN_A_BATCH))]
         top_ups, self.top_ups = self.top_ups, []
+        trims, self.trims = [trim for trim in self.trims if trim.call_id in running], []
         in_line: list[Waiting] = []
-        again = self._line.waits and (bool(releases) or self._line.stirred)
+        again = self._line.waits and (bool(releases or trims) or self._line.stirred)
         if again:
             short, in_line = self._line.turn()
             top_ups = [*short, *top_ups]
         top_ups = list({one[0].call_id: one for one in top_ups if one[0].call_id in running}.values())
-        if not (taken or releases or top_ups or in_line):
+        if not (taken or releases or trims or top_ups or in_line):
             return None
         now = self._now()
         self.hour = self.hour if now - self.hour < _HOUR else hour_of(now)
@@ -86,6 +91,7 @@ class Queue:
             instance=self._instance,
             periods=self._periods.to_store([request for request, _waiter in taken]),
             releases=releases,
+            trims=trims,
             top_ups=[request for request, _on_answer in top_ups],
             waiting=[one.request for one in in_line],
             requests=[request for request, _waiter in taken],

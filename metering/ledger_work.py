@@ -1,17 +1,17 @@
-"""A batch of the ledger as one unit of work: settlements first, since they give back what they held, then what is asked for.
+"""A batch of the ledger as one unit of work: first what gives back, settlements before others, then what is asked for.
 
 Running calls come before calls that wait, those before new ones; nobody is granted what somebody before him waits for. Each step of a
 budget is one conditional UPDATE: what was read before it only chooses the amount. The holds of new calls on one budget period are
 granted by one UPDATE with their sum; when the sum does not fit, they are tried one by one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from metering.charges import charge
 from metering.holds import BudgetMove, BudgetState, Granted, Settled, Settlement
 from metering.ledger_batch import Answer, Batch, Key, OpenCall, Outcomes, PlacedHold, Release, Request, most_dollars
-from metering.ledger_grants import deny_behind, grant_alone, grant_together, pair
+from metering.ledger_grants import deny_behind, give_back, grant_alone, grant_together, pair
 from metering.ledger_rows import INSERT_INTENT, KEEP_HOLDS, SETTLE_CALL, intent_values, kept_holds, settled_values
 from metering.rollups import ADD_LATE, ADD_LATE_ENDPOINT
 from metering.terms import terms_text
@@ -42,6 +42,8 @@ class _Run:
     batch: Batch
     blocked: set[Key]
     history: list[_Values] = field(default_factory=list[_Values])
+    trimmed: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    """What calls hold that have given something back, by their ids."""
 
     def note(self, placed: PlacedHold, *, call_id: str, event: str, amount: int, state: BudgetState, overshoot: int = 0) -> None:
         budget = placed.hold.budget
@@ -62,6 +64,7 @@ def batch_work(batch: Batch) -> Work[Outcomes]:
     if batch.periods:
         yield Many(ADD_PERIOD, batch.periods)
     settled = yield from _settle(run)
+    yield from _trim(run)
     top_ups = yield from _top_up(run)
     waiting = yield from _one_by_one(run, batch.waiting, again=True)
     requests = yield from _admit(run)
@@ -154,6 +157,25 @@ def _moves(run: _Run, release: Release, charges: Sequence[Charge], running: dict
     return moves
 
 
+# --- running calls -------------------------------------------------------------------------------------------------------
+
+
+def _trim(run: _Run) -> Work[None]:
+    """Take from holds what they need no more."""
+    rows: list[_Values] = []
+    for trim in run.batch.trims:
+        held = run.trimmed[trim.call_id] = trim.opened.held_without(trim.amounts)
+        for placed in trim.opened.placed:
+            budget = placed.hold.budget
+            if amount := trim.opened.held[budget.id] - held[budget.id]:
+                spent, left = pair((yield give_back(placed, amount))[0])
+                state = BudgetState(budget, placed.period, spent, left)
+                run.note(placed, call_id=trim.call_id, event="trim", amount=amount, state=state)
+        rows.append(_kept(trim.opened, held, top_ups=trim.opened.top_ups, call_id=trim.call_id))
+    if rows:
+        yield Many(KEEP_HOLDS, rows)
+
+
 # --- holds ---------------------------------------------------------------------------------------------------------------
 
 
@@ -168,19 +190,23 @@ def _top_up(run: _Run) -> Work[list[Answer]]:
         run.blocked.update(short)
         if isinstance(answer, Granted):
             run.note_grant(request, answer)
-            rows.append(_topped_up(request, answer, number))
+            rows.append(_topped_up(request, answer, number, run.trimmed.get(request.call_id)))
     if rows:
         yield Many(KEEP_HOLDS, rows)
     return answers
 
 
-def _topped_up(request: Request, granted: Granted, number: int) -> _Values:
+def _topped_up(request: Request, granted: Granted, number: int, trimmed: Mapping[str, int] | None) -> _Values:
     opened = request.opened
     assert opened is not None  # noqa: S101 - it is a top-up; for the type checker
-    held = opened.held_with(request, granted)
+    held = opened.held_with(request, granted, trimmed)
+    return _kept(opened, held, top_ups=opened.topped_up_by(request, granted, number), call_id=request.call_id)
+
+
+def _kept(opened: OpenCall, held: Mapping[str, int], *, top_ups: str, call_id: str) -> _Values:
+    """Return the parameters of KEEP_HOLDS."""
     most = most_dollars(opened.placed, held)
-    kept = kept_holds([(placed, held[placed.hold.budget.id]) for placed in opened.placed])
-    return kept, most, most, opened.topped_up_by(request, granted, number), request.call_id
+    return kept_holds([(placed, held[placed.hold.budget.id]) for placed in opened.placed]), most, most, top_ups, call_id
 
 
 def _admit(run: _Run) -> Work[list[Answer]]:

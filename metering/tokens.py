@@ -74,6 +74,10 @@ class TokenCounter:
             return self._count(prompt, model, provider)
         return await asyncio.to_thread(self._count, prompt, model, provider)
 
+    def count_now(self, prompt: Prompt, *, model: str | None, provider: str = "") -> int:
+        """Return the same in this thread, however long the prompt is."""
+        return self._count(prompt, model, provider)
+
     def estimate_input(self, prompt: Prompt, *, model: str | None, provider: str = "") -> int:
         """Return about how many tokens the prompt has, without leaving the thread and in less than a millisecond."""
         return self.estimate(prompt, model=model, provider=provider).tokens

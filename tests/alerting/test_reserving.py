@@ -110,12 +110,13 @@ async def test_the_smallest_quantum_counts_and_every_leased_budget_is_topped_up(
 async def test_an_answer_is_ended_when_the_budget_is_used_up_and_not_before(worlds: Any, stream: Any) -> None:
     world, call = worlds(budgets=[{**LEASED, "limit": "250 tokens"}]), stream()
     cuts = Cuts(world)
-    read = await start(world, call)
-    for passed in range(0, 251 - read, 10):
+    await start(world, call)
+    for passed in range(0, 240, 10):
         world.gate.progress(call.id, output_tokens=passed)
         await held(world)
 
     assert cuts.told == []
+    read = 8  # counted when the budget ran short
     world.gate.progress(call.id, output_tokens=250 - read)
     world.gate.progress(call.id, output_tokens=260 - read)
     [(call_id, verdict)] = cuts.told
@@ -293,3 +294,115 @@ async def test_what_nothing_bounds_is_held_at_the_dearest_price_and_charged_so(w
 
     assert before > 50_000_000
     assert await held(world) == (before, 0)
+
+
+# --- prompts that are held by a bound ----------------------------------------------------------------------------------------
+
+WORDY = "the toll of the road " * 60
+"""1,260 bytes, and some 300 tokens."""
+
+
+async def history(world: Any, columns: str = "event, amount, spent, held") -> Any:
+    await world.ledger.drain()
+    return await world.database.read(f"SELECT {columns} FROM budget_history ORDER BY seq")  # noqa: S608 - columns of the test itself
+
+
+async def test_a_stream_that_runs_short_gives_back_what_its_prompt_does_not_have(worlds: Any, stream: Any) -> None:
+    world, call = worlds(budgets=[{**LEASED, "limit": "1450 tokens"}]), stream(text=WORDY)
+    cuts = Cuts(world)
+    await start(world, call)
+    (before,) = await history(world)
+
+    for passed in (60, 120, 180, 240, 400):
+        world.gate.progress(call.id, output_tokens=passed)
+        await held(world)
+
+    assert cuts.told == []
+    trims = [step for step in await history(world) if step[0] == "trim"]
+    counted = await world.gate._counter.count(call.prompt, model=call.model, provider=call.provider)  # noqa: SLF001 - the gate's own
+    assert [amount for _event, amount, _spent, _held in trims] == [before[1] - 100 - counted]
+    world.answer(call, input_tokens=counted, output_tokens=420)
+    await held(world)
+    assert (await history(world))[-1] == ("settle", counted + 420, counted + 420, 0)
+    assert await world.database.read("SELECT SUM(overshoot) FROM budget_history") == [(0,)]
+
+
+async def test_prompts_of_others_are_counted_when_a_stream_runs_short(worlds: Any, stream: Any, a_call: Any) -> None:
+    world = worlds(budgets=[{**LEASED, "limit": "1600 tokens", "wait": "0s"}])
+    cuts = Cuts(world)
+    other, call = a_call(text=WORDY, max_output_tokens=50), stream()
+    assert not (await world.gate.admit(other)).blocked
+    await start(world, call)
+
+    for passed in range(60, 480, 20):
+        world.gate.progress(call.id, output_tokens=passed)
+        await held(world)
+
+    assert cuts.told == []
+    assert {call_id for event, call_id in await history(world, "event, call_id") if event == "trim"} == {other.id, call.id}
+
+
+@pytest.mark.parametrize("wait", ["0s", "30s"])
+async def test_prompts_of_others_are_counted_before_a_call_is_refused(worlds: Any, a_call: Any, wait: str) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "1500 tokens", "wait": wait}])
+    first, second = a_call(text=WORDY), a_call(text=WORDY)
+    assert not (await world.gate.admit(first)).blocked
+
+    async with asyncio.timeout(60):
+        verdict = await world.gate.admit(second)
+
+    assert not verdict.blocked
+    assert [event for (event,) in await history(world, "event")] == ["hold", "trim", "hold"]
+    assert await world.database.read('SELECT count(*) FROM budget_history WHERE spent + held > "limit"') == [(0,)]
+
+
+async def test_a_long_prompt_is_counted_beside_the_loop(worlds: Any, a_call: Any) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "80000 tokens", "wait": "30s"}])
+    first = a_call(text=WORDY * 60)
+    assert not (await world.gate.admit(first)).blocked
+
+    async with asyncio.timeout(60):
+        verdict = await world.gate.admit(a_call(max_output_tokens=30_000))
+
+    assert not verdict.blocked
+    assert [event for (event,) in await history(world, "event")] == ["hold", "trim", "hold"]
+
+
+async def test_nothing_is_counted_while_nobody_waits(worlds: Any, stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = worlds(budgets=[LEASED])
+    monkeypatch.setattr(world.gate._counter, "count_now", None)  # noqa: SLF001 - the gate's own
+    monkeypatch.setattr(world.gate._counter, "count", None)  # noqa: SLF001 - as above
+    call = stream()
+    await start(world, call)
+    world.gate.progress(call.id, output_tokens=60)
+    world.answer(call, input_tokens=8, output_tokens=70)
+
+    assert await held(world) == (78, 0)
+
+
+async def test_a_prompt_is_counted_at_once_for_a_budget_that_others_wait_for(worlds: Any, a_call: Any) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "1500 tokens", "wait": "30s"}])
+    first = a_call(max_output_tokens=1_400)
+    await world.gate.admit(first)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
+        waits = [tasks.create_task(world.gate.admit(a_call(text=WORDY))) for _ in range(2)]
+        while world.ledger.waiting < 2:  # noqa: ASYNC110 - the ledger tells nobody that a call waits
+            await asyncio.sleep(0)
+        world.answer(first, input_tokens=5, output_tokens=5)
+
+    assert [each.result().action for each in waits] == [Action.ALLOW] * 2
+    rows = await world.database.read("SELECT count(*) FROM calls WHERE input_tokens_bound IS NULL AND state = 'intent'")
+    assert rows == [(2,)]
+
+
+async def test_what_a_crash_charges_is_what_was_left_of_the_holds(worlds: Any, a_call: Any) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "1500 tokens", "wait": "30s"}])
+    first = a_call(text=WORDY)
+    await world.gate.admit(first)
+    await world.gate.admit(a_call(text=WORDY))
+    await world.ledger.drain()
+    [(_spent, before)] = await world.database.read("SELECT spent, held FROM budget_periods")
+
+    await worlds(budgets=[{"name": "b", "limit": "1500 tokens"}]).ledger.recover()
+
+    assert await world.database.read("SELECT spent, held FROM budget_periods") == [(before, 0)]

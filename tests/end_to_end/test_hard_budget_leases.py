@@ -235,6 +235,9 @@ class Ran:
                 assert step["spent"] + step["held"] <= step["limit"], step
                 held[key] += step["amount"]
                 continue
+            if step["event"] == "trim":
+                held[key] -= step["amount"]
+                continue
             assert step["event"] in {"settle", "release", "charge_unknown"}, step
             assert step["overshoot"] == max(0, step["amount"] - held.pop(key)), step
             beyond[step["budget_id"]] += step["overshoot"]

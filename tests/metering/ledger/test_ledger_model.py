@@ -127,9 +127,9 @@ class Accounts(RuleBasedStateMachine):
 
         self.run(go)
 
-    @rule(position=st.integers(0, 5), amount=st.integers(1, 400), ends=st.booleans())
-    def top_up(self, position: int, amount: int, *, ends: bool) -> None:
-        """Ask for more for a running call, which may end before it is answered."""
+    @rule(position=st.integers(0, 5), amount=st.integers(1, 400), back=st.integers(0, 300), ends=st.booleans())
+    def top_up(self, position: int, amount: int, back: int, *, ends: bool) -> None:
+        """Ask for more for a running call, which may give something back beside, and end before it is answered."""
         running = [call_id for call_id, (_call, held) in self.open.items() if "b" in held and call_id not in self.asked]
         if position >= len(running):
             return
@@ -146,12 +146,32 @@ class Accounts(RuleBasedStateMachine):
                 self.asked.discard(call.id)
 
         async def ask() -> None:
+            if back:
+                self.ledger.give_back(call.id, {"b": back})
+                held["b"] = held["b"] if ends else max(0, held["b"] - back)
             self.ledger.top_up(TopUp(call.id, {"b": amount}, 100), on_answer)
             if ends:
                 self.end(call.id, Reading(source=Source.PROVIDER_REPORTED, usage=Usage(input_tokens=3, output_tokens=4), cost_nano=7))
             await self.settle_down()
 
         self.run(ask)
+
+    @rule(position=st.integers(0, 5), amount=st.integers(1, 400), ends=st.booleans())
+    def give_back(self, position: int, amount: int, *, ends: bool) -> None:
+        """Take from what a running call holds, which may end before that is written."""
+        if position >= len(self.open):
+            return
+        call, held = list(self.open.values())[position]
+
+        async def give() -> None:
+            self.ledger.give_back(call.id, {"b": amount, "elsewhere": 5})
+            if ends:
+                self.end(call.id, Reading(source=Source.PROVIDER_REPORTED, usage=Usage(input_tokens=3, output_tokens=4), cost_nano=7))
+            elif "b" in held:
+                held["b"] = max(0, held["b"] - amount)
+            await self.settle_down()
+
+        self.run(give)
 
     def end(self, call_id: str, reading: Reading, *, repeat: bool = False) -> None:
         call, held = self.open.pop(call_id)
