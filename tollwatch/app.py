@@ -82,6 +82,9 @@ _log = structlog.get_logger(__name__)
 
 GRACE: Final = timedelta(seconds=8)
 """How long calls in flight may take to end after SIGTERM; then they are settled as they stand."""
+_YOUNG: Final = 20_000
+"""Objects after which the cycle collector looks for garbage. Calls leave none, but a dozen in flight have thousands of objects: at Python's
+700 it ran every 17 calls, found nothing, and threw what they work with out of the caches."""
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
 _ROLL_UP: Final = 300.0
@@ -294,6 +297,7 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
 
         gc.collect()
         gc.freeze()  # what start-up made stays for good: the collector need not look at it again
+        gc.set_threshold(_YOUNG)
         announce(
             Running(
                 config=config,
