@@ -17,6 +17,7 @@ MAX_KEPT = 8 << 20
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry", b":")
+_LONGEST_FIELD = max(map(len, _FIELDS))
 
 
 @cache
@@ -69,6 +70,10 @@ def parsed(events: "list[bytes] | deque[bytes]") -> list[Json]:
     return [found for event in events if (found := obj(load(event)))]
 
 
+_NO_EVENTS = Events()
+"""Of an answer that is no stream."""
+
+
 class AnswerReader:
     """Reads one answer: `read_body` makes facts of a whole JSON document, `read_events` of a stream of events.
 
@@ -76,7 +81,7 @@ class AnswerReader:
     array broke off. `counted_in` is the member of an event that reports usage.
     """
 
-    __slots__ = ("_body", "_content_type", "_events", "_head", "_lines", "_read_body", "_read_events", "_size", "_splitter")
+    __slots__ = ("_body", "_content_type", "_counted_in", "_events", "_head", "_lines", "_read_body", "_read_events", "_size", "_splitter")
 
     def __init__(
         self,
@@ -95,7 +100,8 @@ class AnswerReader:
         self._size = 0
         self._splitter: EventSplitter | LineSplitter | None = None
         self._lines = lines
-        self._events = Events(counted_in)
+        self._counted_in = counted_in
+        self._events = _NO_EVENTS
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -124,7 +130,7 @@ class AnswerReader:
         if len(self._head) < len(_BOM) and _BOM.startswith(self._head):
             return
         self._head = self._head.removeprefix(_BOM).lstrip()
-        if self._head.startswith(_FIELDS) or not any(name.startswith(self._head) for name in _FIELDS):
+        if len(self._head) >= _LONGEST_FIELD or self._head.startswith(_FIELDS) or not any(name.startswith(self._head) for name in _FIELDS):
             self._settle_on(self._head)
 
     def _settle_on(self, start: bytes) -> None:
@@ -132,7 +138,7 @@ class AnswerReader:
         if start[:1] in {b"{", b"["} or ("json" in self._content_type and not looks_like_events):
             self._body = []
         else:
-            self._splitter = EventSplitter()
+            self._splitter, self._events = EventSplitter(), Events(self._counted_in)
         self._head = b""
         if start:
             self.feed(start)
@@ -146,7 +152,7 @@ class AnswerReader:
             self._lines = False  # decided now, one way or the other
             body = b"".join(self._body)
             if obj(load(body.partition(b"\n")[0])):
-                self._splitter, self._body = LineSplitter(), None
+                self._splitter, self._events, self._body = LineSplitter(), Events(self._counted_in), None
                 self.feed(body)
 
 

@@ -11,7 +11,7 @@ from metering.providers.answers import AnswerReader, Events, parsed
 from metering.providers.openai_requests import read_chat
 from metering.providers.openai_responses import OPENAI_RESPONSES
 from metering.providers.openai_usage import chat_usage, model_of, reported_cost, usage_of
-from metering.providers.shapes import Json, error_type, load, obj, objects, text
+from metering.providers.shapes import Json, error_type, first_text, load, obj, objects, text
 from metering.providers.wire import ReplyReader, RequestFacts
 from metering.reading import ReplyFacts
 
@@ -71,7 +71,7 @@ def _facts(provider: str, reporting: Json, texts: Iterable[Json], *, complete: b
         error=error_type(reporting.get("error")),
         output_text="" if usage else "".join(_output(texts)),
         reported_cost_nano=reported_cost(counted, provider=provider),
-        service_tier=next((tier for event in models if (tier := text(event.get("service_tier")))), _tier(counted)),
+        service_tier=first_text("service_tier", *models) or _tier(counted),
     )
 
 

@@ -21,6 +21,8 @@ from metering.providers.requests import (
 from metering.providers.shapes import Json, obj, text
 from metering.providers.wire import RequestFacts
 
+_PLAIN = frozenset({"role", "content"})
+"""What most messages have, and no more."""
 _INSTRUCTING = frozenset({"system", "developer"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
 _STORED = ("previous_response_id", "conversation", "prompt", "context_management")
@@ -41,8 +43,9 @@ def read_chat(body: Json) -> RequestFacts:
     for each in sequence(body, "messages"):
         message = mapping(each, "each of `messages`")
         _add_message(builder, message)
-        builder.add(string(message, "reasoning_content"))
-        _add_calls(builder, message)
+        if not _PLAIN.issuperset(message):
+            builder.add(string(message, "reasoning_content"))
+            _add_calls(builder, message)
     tools = [*sequence(body, "tools"), *sequence(body, "functions")]
     builder.tools = compact(tools, _schema(body))
     builder.server_tools = server_tools(tools)
@@ -52,7 +55,9 @@ def read_chat(body: Json) -> RequestFacts:
 
 def _thinks(body: Json) -> bool:
     """Whether the model is told to reason, as those who serve Claude in this format spell it."""
-    asked = [cast("Json", each) for name in ("reasoning", "thinking") if isinstance(each := body.get(name), Mapping)]
+    if "reasoning" not in body and "thinking" not in body:
+        return False
+    asked = [obj(body.get(name)) for name in ("reasoning", "thinking")]
     return any(each.get("max_tokens") or each.get("effort") or each.get("enabled") or each.get("type") == "enabled" for each in asked)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
-from metering.providers.shapes import Json, amount, count, first_count, obj, text
+from metering.providers.shapes import Json, amount, count, first_count, first_text, obj
 from metering.units import NANO
 from metering.usage import Usage
 
@@ -13,7 +13,8 @@ _TICKS_PER_NANO = 10
 
 def chat_usage(usage: Json, *, provider: str, model: str | None) -> Usage | None:
     """Return the usage of chat completions, completions or embeddings; None when the object counts nothing."""
-    prompt, completion, total = (count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    total = count(usage.get("total_tokens"))
     if prompt is None and completion is None:
         if total is None:
             return None
@@ -147,4 +148,4 @@ def usage_of(event: Json) -> Json:
 
 def model_of(*events: Json) -> str | None:
     """Return the first model that an event names (Azure's first chunk names an empty one)."""
-    return next((name for event in events if (name := text(event.get("model")))), None)
+    return first_text("model", *events)

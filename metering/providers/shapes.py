@@ -46,14 +46,25 @@ def count(value: object) -> int | None:
     """Return a count; whole floats are counts (gpustack), booleans, negative and absurd numbers are none."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
+    if type(value) is not int or not 0 <= value <= _LARGEST:  # a bool is an int as well
         return None
     return value
 
 
 def first_count(*values: object) -> int | None:
     """Return the first of the values that is a count."""
-    return next((number for value in values if (number := count(value)) is not None), None)
+    for value in values:
+        if value is not None and (number := count(value)) is not None:
+            return number
+    return None
+
+
+def first_text(name: str, *objects: Json) -> str | None:
+    """Return the first string that says something among the members of this name."""
+    for each in objects:
+        if found := text(each.get(name)):
+            return found
+    return None
 
 
 def amount(value: object) -> Decimal | None:
