@@ -120,7 +120,7 @@ class Gate:
         )
         self._open: dict[str, InputSize] = {}
         self._reserving = reserving = Reserving(
-            budgets=budgets, ledger=ledger, meter=meter, book=book, now=now, enforces=self._enforces, cut=self._cut, spool=spool
+            budgets=budgets, ledger=ledger, meter=meter, book=book, now=now, enforces=self._enforces, answers=self, spool=spool
         )
         kept = map(reserving.without_store, (self._drift, self._tool_drift))
         self._checks = (self._policing.check, self._format, self._size, *kept, self._rate)
@@ -128,6 +128,10 @@ class Gate:
         self._leases = self._reserving.leases
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call; called with its id and the reason when a hard budget has nothing left for it."""
+        self.on_hold_up: Callable[[str], bool] | None = None
+        """Holds the answer of a running call up, by its id; returns whether that can be done."""
+        self.on_go_on: Callable[[str], None] | None = None
+        """Lets it go on."""
 
     @property
     def rates(self) -> RateLimits:
@@ -297,9 +301,24 @@ class Gate:
         if output_tokens >= lease.due_at:
             self._reserving.run_on(lease)
 
-    def _cut(self, call_id: str, verdict: Verdict) -> None:
+    def cut(self, call_id: str, verdict: Verdict) -> None:
+        """End a running call."""
         if self.on_cut is not None:
             self.on_cut(call_id, verdict)
+
+    def hold_up(self, call_id: str) -> bool:
+        """Hold up the answer of a running call; return whether that is done."""
+        return self.on_hold_up is not None and self.on_hold_up(call_id)
+
+    def go_on(self, call_id: str) -> None:
+        """Let the answer of a running call go on."""
+        if self.on_go_on is not None:
+            self.on_go_on(call_id)
+
+    def give_up(self, call_id: str) -> None:
+        """Hear that an answer can be held up no longer: it is ended."""
+        if (lease := self._leases.get(call_id)) is not None:
+            self._reserving.wait_no_longer(lease)
 
     def may_cut(self, call_id: str) -> bool:
         """Say whether a call holds a lease, which may come to be refused while the call runs."""

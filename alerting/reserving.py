@@ -1,9 +1,11 @@
 """Holding budgets: for a call before it is sent, and for its answer while it runs."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from alerting.book import AlertBook
 from alerting.detectors import budget as budgets_detector
@@ -22,6 +24,22 @@ from metering.spool import Spool
 from storage.database import ConstraintError, StoreError
 
 type Check = Callable[[Trial], Awaitable[None]]
+
+
+class Answers(Protocol):
+    """The answers that run, by the ids of their calls."""
+
+    def cut(self, call_id: str, verdict: Verdict, /) -> None:
+        """End one."""
+        ...
+
+    def hold_up(self, call_id: str, /) -> bool:
+        """Let nothing more of one pass for now; return whether that can be done."""
+        ...
+
+    def go_on(self, call_id: str, /) -> None:
+        """Let one pass again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +63,7 @@ class Reserving:
         book: AlertBook,
         now: Callable[[], datetime],
         enforces: bool,
-        cut: Callable[[str, Verdict], None],
+        answers: Answers,
         spool: Spool | None = None,
     ) -> None:
         self._budgets = budgets
@@ -54,7 +72,7 @@ class Reserving:
         self._book = book
         self._now = now
         self._enforces = enforces
-        self._cut = cut
+        self._answers = answers
         self._spool = None if enforces else spool
         self._shortage = Shortage(ledger, meter)
         ledger.on_short = self._shortage.relieve
@@ -96,11 +114,20 @@ class Reserving:
         if lease.short is None:
             self._ledger.top_up(lease.ask(), partial(self._topped_up, lease))
         else:
+            self._run_out(lease)
+
+    def wait_no_longer(self, lease: Lease) -> None:
+        """End an answer that is held up. One whose last request is not answered yet goes on, as it would had it not been held up."""
+        if lease.short is None:
+            self._go_on(lease)
+        else:
             self._end(lease)
 
     def settle(self, settlement: Settlement) -> None:
         """Write what a call came to where its intent stands."""
-        self.leases.pop(settlement.call.id, None)
+        lease = self.leases.pop(settlement.call.id, None)
+        if lease is not None and lease.timer is not None:
+            lease.timer.cancel()
         if self._spool is None or not self._spool.settle(settlement):
             self._ledger.settle(settlement)
 
@@ -184,9 +211,11 @@ class Reserving:
         if isinstance(answer, Denied):
             lease.denied(answer)
             if lease.used_up:
-                self._end(lease)
+                self._run_out(lease)
             return
         lease.granted(answer.tokens)
+        if lease.timer is not None and lease.may_go_on:
+            self._go_on(lease)
         if not lease.observed and not self._enforces:
             self._observe_cut(lease, answer)
         if lease.passed >= lease.due_at and lease.call.id in self.leases:  # more passed meanwhile; it may have been the last for long
@@ -201,10 +230,37 @@ class Reserving:
             finding = budgets_detector.used_up(lease.call, before, needed=needed, passed=lease.passed)
             self._tell(lease, budgets_detector.observed_cut(finding), Taken.OBSERVED)
 
+    def _run_out(self, lease: Lease) -> None:
+        """Hold an answer up that has used up what it holds, where its budget may have more within its `wait`; else end it."""
+        denied, held_up = lease.short, lease.timer is not None
+        if denied is None:
+            return
+        wait = denied.budget.settings.wait.total_seconds()
+        if denied.hopeless or not (held_up or (wait and self._answers.hold_up(lease.call.id))):
+            self._end(lease)
+            return
+        loop = asyncio.get_running_loop()
+        lease.timer = lease.timer or loop.call_later(wait, self.wait_no_longer, lease)
+        self._ledger.pause(lease.call.id, denied, partial(self._end, lease))
+        if not held_up:
+            loop.call_soon(self._shortage.relieve)
+
+    def _go_on(self, lease: Lease) -> None:
+        self._wake(lease)
+        self._answers.go_on(lease.call.id)
+
+    def _wake(self, lease: Lease) -> None:
+        """Note that an answer is held up no longer."""
+        if lease.timer is not None:
+            lease.timer.cancel()
+            lease.timer = None
+            self._ledger.go_on(lease.call.id)
+
     def _end(self, lease: Lease) -> None:
         denied = lease.short
         if denied is None or self.leases.pop(lease.call.id, None) is None:
             return
+        self._wake(lease)
         finding = budgets_detector.used_up(lease.call, denied.state, needed=denied.needed, passed=lease.passed)
         self._tell(lease, finding, Taken.BLOCKED)
         verdict = Verdict(
@@ -214,7 +270,7 @@ class Reserving:
             message=f"{finding.message} {finding.remedy}",
             rule_id=denied.budget.id,
         )
-        self._cut(lease.call.id, verdict)
+        self._answers.cut(lease.call.id, verdict)
 
     def _tell(self, lease: Lease, finding: Finding, taken: Taken) -> None:
         self._book.enqueue([Occurrence(finding=finding, taken=taken, at=self._now(), call_id=lease.call.id)])

@@ -1,6 +1,7 @@
 """What a call holds of its budgets before it is sent, and what its running answer holds: a quantum of output at a time."""
 
 import sys
+from asyncio import TimerHandle
 from collections.abc import Sequence
 
 from metering.budgets import Budget
@@ -89,7 +90,7 @@ def top_up(quote: Quote, budget: Budget, tokens: int, *, beyond: int) -> int:
 class Lease:
     """The output that one running answer may write before its budgets have nothing left for it."""
 
-    __slots__ = ("_cap", "_leased", "_quantum", "_quote", "call", "due_at", "level", "observed", "passed", "short")
+    __slots__ = ("_cap", "_leased", "_quantum", "_quote", "call", "due_at", "level", "observed", "passed", "short", "timer")
 
     def __init__(self, call: Call, quote: Quote, budgets: Sequence[Budget], *, level: int) -> None:
         """Begin with the output tokens that are held."""
@@ -105,6 +106,8 @@ class Lease:
         """Output tokens that have passed (about)."""
         self.short: Denied | None = None
         """Why there is no more, as long as there is none."""
+        self.timer: TimerHandle | None = None
+        """Set while the answer is held up: it ends that."""
         self.observed = False
         """Whether it was told that enforce would have ended the answer."""
         self.due_at = self._ahead()
@@ -114,6 +117,11 @@ class Lease:
     def used_up(self) -> bool:
         """Whether all that is held has passed, and nothing more comes."""
         return self.short is not None and self.passed >= self.level
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether something is held that has not passed, or all of its cap is."""
+        return self.passed < self.level or self.level >= self._cap
 
     def ask(self) -> TopUp:
         """Return what is needed next; until it is answered nothing is due."""

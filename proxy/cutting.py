@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from mitmproxy.proxy import events, layer
+from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -23,11 +23,12 @@ from mitmproxy.proxy.layers.http._events import (
 
 from alerting.finding import Refusal, Verdict
 from metering.call import Ending
-from proxy import flows, refusal
+from proxy import flows, holding_up, refusal
 from proxy.calls import Calls
 from proxy.flows import LiveCall, Passage
 from proxy.last_words import last_words
 from proxy.refusal import Problem
+from proxy.to_stream import Post, ToStream
 
 ENDED = "tollwatch.ended_here"
 """Flow metadata: how the call ended, where the gateway answered a request that was with the provider, or broke off its answer."""
@@ -40,25 +41,33 @@ _STREAMING = HttpStream.state_stream_response_body
 
 
 @dataclass
-class Cut(events.Event):
-    """Goes down the layers of a client's connection to the stream of one call."""
+class Cut(ToStream):
+    """Ends the stream of a call."""
 
-    live: LiveCall
     problem: Problem
     broken: bool
     """Whether it must end without a word: what was sent leaves no place for one."""
 
-
-type Post = Callable[[LiveCall, Cut], None]
-"""Hands an event to the layers of the call's client, in a turn of the loop of its own."""
+    def apply(self, http: HttpLayer, stream: HttpStream, passage: Passage, /) -> layer.CommandGenerator[None]:
+        """End it, and its side of the upstream connection before it: the client may ask anew on hearing its end."""
+        if stream._paused is not None:  # noqa: SLF001  # its end is being told; or it waits for its upstream, and is cut when that answers
+            return
+        holding_up.restore(stream)
+        last = _last_events(stream, passage, self)
+        if last and (server := http.connections.get(stream.context.server)) is not None:
+            yield from http.event_to_child(server, RequestProtocolError(stream.stream_id, self.problem.message, ErrorCode.CANCEL))
+        for event in last:
+            yield from http.event_to_child(stream, event)
 
 
 class Cutting:
     """Hears which calls to end, and ends them as soon as that can be said."""
 
-    def __init__(self, *, calls: Calls, post: Post) -> None:
+    def __init__(self, *, calls: Calls, post: Post, finish: Callable[[LiveCall], None]) -> None:
+        """`finish` lets an answer come to the end of the event that is under way."""
         self._calls = calls
         self._post = post
+        self._finish = finish
 
     def cut(self, call_id: str, verdict: Verdict) -> None:
         """End a running call. One that has ended, or is being ended, stays as it is; so does a whole answer that is on its way."""
@@ -73,6 +82,7 @@ class Cutting:
             live.cut = verdict
             live.tap.valve.cut(partial(_soon, loop, self._end_in_words, live))
             if not live.tap.valve.shut:
+                self._finish(live)
                 loop.call_later(_BETWEEN_EVENTS_WITHIN.total_seconds(), self._too_late, live)
         elif live.call.streamed:
             live.cut = verdict
@@ -117,40 +127,6 @@ class Cutting:
 
 def _soon(loop: asyncio.AbstractEventLoop, end: Callable[[LiveCall], None], live: LiveCall) -> None:
     loop.call_soon(end, live)
-
-
-def install() -> None:
-    """Let the HTTP layers of this process know the event."""
-    original = HttpLayer._handle_event  # noqa: SLF001  # mitmproxy offers no other place
-
-    def handle_event(self: HttpLayer, event: events.Event) -> layer.CommandGenerator[None]:
-        return _find_and_cut(self, event) if isinstance(event, Cut) else original(self, event)
-
-    HttpLayer._handle_event = handle_event  # type: ignore[method-assign]  # noqa: SLF001  # replaced on purpose
-
-
-def _find_and_cut(http: HttpLayer, cut: Cut) -> layer.CommandGenerator[None]:
-    for stream in list(http.streams.values()):
-        flow = getattr(stream, "flow", None)
-        if flow is None or flow.websocket is not None:  # nothing is known of it yet; or `proxy.websockets` ends it
-            continue
-        if stream.child_layer is not None:  # a tunnel: the call is in the layers within
-            yield from http.event_to_child(stream, cut)
-        else:
-            passage = flows.passage_of(flow)
-            if passage is not None and passage.live is cut.live:
-                yield from _cut(http, stream, passage, cut)
-
-
-def _cut(http: HttpLayer, stream: HttpStream, passage: Passage, cut: Cut) -> layer.CommandGenerator[None]:
-    """End a stream, and its side of the upstream connection before it: the client may ask anew on hearing its end."""
-    if stream._paused is not None:  # noqa: SLF001  # its end is being told; or it waits for its upstream, and is cut when that answers
-        return
-    last = _last_events(stream, passage, cut)
-    if last and (server := http.connections.get(stream.context.server)) is not None:
-        yield from http.event_to_child(server, RequestProtocolError(stream.stream_id, cut.problem.message, ErrorCode.CANCEL))
-    for event in last:
-        yield from http.event_to_child(stream, event)
 
 
 def _last_events(stream: HttpStream, passage: Passage, cut: Cut) -> list[HttpEvent]:

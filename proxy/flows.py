@@ -38,6 +38,8 @@ class LiveCall:
     """How long the provider asks to wait, where it answered 429 and says so."""
     finishing: bool = False
     """Whether its end is known, and only its answer is still being read."""
+    held_up: bool = False
+    """Whether its answer is held up until a budget has more for it."""
     cut: Verdict | None = None
     """Why the call is being ended while it runs, once it is."""
 

@@ -19,6 +19,12 @@ class Gate(Protocol):
     on_cut: Callable[[str, Verdict], None] | None
     """Called with the id of a running call, and why, when a hard budget has nothing left for it: end it at the client and upstream."""
 
+    on_hold_up: Callable[[str], bool] | None
+    """Called with the id of a running call when a hard budget has nothing left for it now and may have again: hold its answer up.
+    False where that cannot be done."""
+    on_go_on: Callable[[str], None] | None
+    """Called with the id of a running call whose answer may go on."""
+
     async def admit(self, call: Call) -> Verdict:
         """Decide; when it allows, the intent is durable; when it refuses, the refusal is."""
         ...
@@ -33,6 +39,10 @@ class Gate(Protocol):
 
     def progress(self, call_id: str, *, output_tokens: int) -> None:
         """Say how many tokens of output have passed so far (about), as they pass: budgets are topped up ahead of need. Cheap."""
+        ...
+
+    def give_up(self, call_id: str) -> None:
+        """Say that an answer can be held up no longer: it is to be ended."""
         ...
 
     def may_cut(self, call_id: str) -> bool:

@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from OpenSSL import SSL
 
-from proxy import cutting, goaway, inplace, letting_go, lookups, shortcut, websocket_layer
+from proxy import goaway, inplace, letting_go, lookups, shortcut, to_stream, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -72,7 +72,7 @@ def install() -> None:
     inplace.install()
     shortcut.install()
     letting_go.install()
-    cutting.install()
+    to_stream.install()
     goaway.install()
     websocket_layer.install(LIMIT)
 

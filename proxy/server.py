@@ -14,11 +14,12 @@ from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import certifi
 from mitmproxy import http, master, options
 from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
+from mitmproxy.connection import Connection
 
 from metering.call import Ending
 from metering.settings import MeteringSettings, ServiceSettings, UserSettings
@@ -29,15 +30,17 @@ from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls
 from proxy.canary import CanaryFailed, probe_canary
 from proxy.chain_hosts import ChainHosts
-from proxy.cutting import Cut, Cutting
+from proxy.cutting import Cutting
 from proxy.dialing import Dialing
 from proxy.flows import LiveCall
 from proxy.forward_door import ForwardDoor
 from proxy.gateway import Clock, Gate, Record, Telemetry
+from proxy.holding_up import HoldingUp
 from proxy.identity import Identity, KeyHasher
 from proxy.peers import ClientCertificates, FindOwner, Peers
 from proxy.settings import IdentitySource, ProxySettings
 from proxy.targets import Targets
+from proxy.to_stream import ToStream
 from proxy.websockets import WebSockets
 
 BASE_URL_TARGET = "http://gw.tollwatch.invalid"
@@ -83,8 +86,9 @@ class ProxyServer:
         self._identity = who
         self._asks_for_certificates = certificates is not None
         self.calls = Calls(gate=gate, identity=who, now=now, telemetry=telemetry, record=record)
-        self._cutting = Cutting(calls=self.calls, post=self._post)
-        gate.on_cut = self._cutting.cut
+        holding_up = HoldingUp(calls=self.calls, post=self._post, read=self._read, give_up=gate.give_up)
+        self._cutting = Cutting(calls=self.calls, post=self._post, finish=holding_up.finish)
+        gate.on_cut, gate.on_hold_up, gate.on_go_on = self._cutting.cut, holding_up.hold_up, holding_up.go_on
         self._events: set[asyncio.Task[None]] = set()
         self._dialing = Dialing(
             resolve=settings.resolve, intercept_hosts=settings.decrypted_hosts, upstream_proxy=settings.upstream_proxy, targets=targets
@@ -220,12 +224,20 @@ class ProxyServer:
         """Send a text message to the client of a WebSocket."""
         self._proxyserver.inject_websocket(flow, to_client=True, message=content)
 
-    def _post(self, live: LiveCall, cut: Cut) -> None:
+    def _read(self, live: LiveCall, upstream: Connection, on: bool) -> None:  # noqa: FBT001  # passed as a callable
+        """Go on reading an upstream connection of a call's client, or stop."""
+        handler = self._proxyserver.connections.get(live.connection_id)
+        io = None if handler is None else handler.transports.get(upstream)
+        if io is not None and isinstance(io.writer, asyncio.StreamWriter):
+            transport = cast("asyncio.Transport", io.writer.transport)
+            (transport.resume_reading if on else transport.pause_reading)()
+
+    def _post(self, live: LiveCall, event: ToStream) -> None:
         """Hand an event to the layers of a call's client."""
         handler = self._proxyserver.connections.get(live.connection_id)
         if handler is None:
             return
-        task = asyncio.Task(handler.server_event(cut), loop=asyncio.get_running_loop(), eager_start=True)
+        task = asyncio.Task(handler.server_event(event), loop=asyncio.get_running_loop(), eager_start=True)
         if not task.done():
             self._events.add(task)
             task.add_done_callback(self._events.discard)

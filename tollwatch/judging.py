@@ -124,6 +124,8 @@ class Judge:
         """Set whenever the rules change: who looks at those in force clears it."""
         self.on_cut: Callable[[str, Verdict], None] | None = None
         """Ends a running call that a hard budget has nothing left for: the proxy's."""
+        self.on_hold_up: Callable[[str], bool] | None = None
+        self.on_go_on: Callable[[str], None] | None = None
         self.on_ended: Callable[[Sequence[Settled]], None] | None = None
         """Hears of each batch of durable settlements as well: what watches usage."""
 
@@ -143,7 +145,7 @@ class Judge:
         """Judge new calls by another gate."""
         self._gate = gate
         self.swapped.set()
-        gate.on_cut = self._cut
+        gate.on_cut, gate.on_hold_up, gate.on_go_on = self._cut, self._hold_up, self._go_on
 
     async def admit(self, call: Call) -> Verdict:
         """Decide on a call."""
@@ -174,6 +176,11 @@ class Judge:
         if (gate := self._admitted.get(call_id)) is not None:
             gate.progress(call_id, output_tokens=output_tokens)
 
+    def give_up(self, call_id: str) -> None:
+        """Hear that an answer can be held up no longer."""
+        if (gate := self._admitted.get(call_id)) is not None:
+            gate.give_up(call_id)
+
     def may_cut(self, call_id: str) -> bool:
         """Say whether a call may come to be ended while it runs."""
         return (gate := self._admitted.get(call_id)) is not None and gate.may_cut(call_id)
@@ -185,6 +192,13 @@ class Judge:
     def _cut(self, call_id: str, verdict: Verdict) -> None:
         if self.on_cut is not None:
             self.on_cut(call_id, verdict)
+
+    def _hold_up(self, call_id: str) -> bool:
+        return self.on_hold_up is not None and self.on_hold_up(call_id)
+
+    def _go_on(self, call_id: str) -> None:
+        if self.on_go_on is not None:
+            self.on_go_on(call_id)
 
     def on_settled(self, settled: Sequence[Settled]) -> None:
         """Hear from the ledger what is durable."""

@@ -5,7 +5,7 @@ import json
 import random
 import sqlite3
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import pytest
 
+from metering.call import Prompt
+from metering.tokens import TokenCounter
 from tests.support.answers import Answer, body, rate_limited, sse
 from tests.support.asking import chat, connect, head, target
 from tests.support.client import Connection
@@ -40,24 +42,26 @@ class Ask:
     model: str
     kind: Kind
     shown: int
+    cap: int
+    """The output that it asks for at most."""
     hidden: int = 0
-
-    @property
-    def cap(self) -> int:
-        """The output that it asks for at most."""
-        return WHOLE_CAP if self.kind == "whole" else STREAM_CAP
+    text: str = "hello there"
+    read: int = READ
+    """The tokens of the prompt."""
+    bound: int = 200
+    """More than it can have by its bytes."""
 
     @property
     def cost(self) -> int:
-        """What it costs, or would if its client stayed."""
+        """What it costs: its client leaves when all that is shown has come, and the provider writes no more."""
         read, written = MODELS[self.model]
-        return 0 if self.kind == "limited" else READ * read + (self.shown + self.hidden) * written
+        return 0 if self.kind == "limited" else self.read * read + (self.shown + self.hidden) * written
 
     @property
     def most(self) -> int:
-        """What it holds at most when it is let through: a prompt is bounded by its bytes and some framing."""
+        """What it holds at most when it is let through, its prompt by the bound."""
         read, written = MODELS[self.model]
-        return 200 * read + (WHOLE_CAP if self.kind == "whole" else QUANTUM) * written
+        return self.bound * read + (self.cap if self.kind == "whole" else min(self.cap, QUANTUM)) * written
 
 
 def asks(clients: int, *, hidden: bool) -> list[list[Ask]]:
@@ -70,9 +74,37 @@ def asks(clients: int, *, hidden: bool) -> list[list[Ask]]:
             kind: Kind = chance.choices(("stream", "whole", "leaves", "limited"), (5, 3, 1, 1))[0]
             shown = chance.randrange(100, 400, WORDS)
             secret = chance.randint(100, 600) if hidden and kind == "stream" and chance.random() < 0.2 else 0
-            row.append(Ask(f"{client}.{turn}", f"user-{client % max(1, clients // 2)}", chance.choice([*MODELS]), kind, shown, secret))
+            cap = WHOLE_CAP if kind == "whole" else STREAM_CAP
+            row.append(Ask(f"{client}.{turn}", _user(client, clients), chance.choice([*MODELS]), kind, shown, cap, secret))
         made.append(row)
     return made
+
+
+def exact_asks(clients: int) -> list[list[Ask]]:
+    """Return what each client will ask for where every cap is what the answer takes, and prompts have few of the tokens of their bounds.
+
+    What a provider refuses, and what a client leaves, costs less than it has to hold: no client ends with such a call, so that what it
+    still asks for comes to as much.
+    """
+    chance, counter = random.Random(11), TokenCounter()
+    made: list[list[Ask]] = []
+    for client in range(clients):
+        model, text = chance.choice([*MODELS]), "the toll of the road " * chance.randint(20, 60)
+        prompt = Prompt(texts=(text,), messages=1)
+        read, bound = counter.count_now(prompt, model=model, provider="openai"), counter.bound(prompt, model=model, provider="openai")
+        row: list[Ask] = []
+        for turn in range(CALLS_EACH):
+            weights = (5, 3, 2, 2) if turn < CALLS_EACH - 1 else (5, 3, 0, 0)
+            kind: Kind = chance.choices(("stream", "whole", "leaves", "limited"), weights)[0]
+            shown = chance.randrange(100, 400, WORDS)
+            cap = {"leaves": shown + 60, "limited": 90}.get(kind, shown)
+            row.append(Ask(f"{client}.{turn}", _user(client, clients), model, kind, shown, cap, text=text, read=read, bound=bound))
+        made.append(row)
+    return made
+
+
+def _user(client: int, clients: int) -> str:
+    return f"user-{client % max(1, clients // 2)}"
 
 
 def answering(all_asks: Sequence[Sequence[Ask]]) -> Callable[[Seen], Answer | None]:
@@ -81,7 +113,8 @@ def answering(all_asks: Sequence[Sequence[Ask]]) -> Callable[[Seen], Answer | No
 
     def script(seen: Seen) -> Answer | None:
         ask = known[seen.oracle_id or ""]
-        usage = {"prompt_tokens": READ, "completion_tokens": ask.shown + ask.hidden, "total_tokens": READ + ask.shown + ask.hidden}
+        written = ask.shown + ask.hidden
+        usage = {"prompt_tokens": ask.read, "completion_tokens": written, "total_tokens": ask.read + written}
         base = {"id": "chatcmpl-x", "created": 1, "model": ask.model}
         if ask.kind == "limited":
             return rate_limited()
@@ -90,7 +123,8 @@ def answering(all_asks: Sequence[Sequence[Ask]]) -> Callable[[Seen], Answer | No
             return body({**base, "object": "chat.completion", "choices": [choice], "usage": usage})
         # Slow enough that a loaded machine sees the events apart: what comes all at once cannot be topped up ahead of need.
         pace = len(all_asks) * 0.0001
-        return sse(_events({**base, "object": "chat.completion.chunk"}, ask, usage), pace_seconds=pace)
+        then = "hang" if ask.kind == "leaves" else "end"
+        return sse(_events({**base, "object": "chat.completion.chunk"}, ask, usage), pace_seconds=pace, then=then)
 
     return script
 
@@ -99,6 +133,8 @@ def _events(base: Mapping[str, Any], ask: Ask, usage: Mapping[str, int]) -> Iter
     for _ in range(ask.shown // WORDS):
         delta = {"index": 0, "delta": {"content": " the" * WORDS}, "finish_reason": None}
         yield b"data: " + json.dumps({**base, "choices": [delta], "usage": None}).encode() + b"\n\n"
+    if ask.kind == "leaves":
+        return
     yield (
         b"data: " + json.dumps({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}).encode() + b"\n\n"
     )
@@ -145,10 +181,12 @@ class Through:
 
 async def _made(connection: Connection, ask: Ask, path: str, headers: Any) -> str:
     streamed = ask.kind != "whole"
-    raw = json.dumps(chat(ask.model, max_tokens=ask.cap, stream=streamed)).encode()
+    raw = json.dumps(chat(ask.model, text=ask.text, max_tokens=ask.cap, stream=streamed)).encode()
     if ask.kind == "leaves":
         await connection.send("POST", path, headers=headers, pieces=[raw])
-        answer = await connection.receive(chunks=5)
+        answer, said = await connection.receive(chunks=1), 0
+        while not answer.whole and (said := said + answer.body.count(b" the")) < ask.shown:
+            answer = await connection.receive(chunks=1)
         connection.abort()
     else:
         answer = await connection.request("POST", path, headers=headers, pieces=[raw])
@@ -180,8 +218,32 @@ class CheckThenRecord:
 
     @property
     def overdrawn(self) -> int:
-        """How many budgets spent more than they allow."""
+        """How many budgets have spent more than they allow."""
         return int(self._store.execute("SELECT count(*) FROM budgets WHERE spent > most").fetchone()[0])
+
+
+class WorstCase(CheckThenRecord):
+    """What careful gateways do: hold the bound of the prompt and the cap, in one step, until the call has ended."""
+
+    async def ask(self, ask: Ask) -> str:
+        """Make a call straight to the provider, when all its budgets have room for the worst."""
+        names = ("openai", ask.model, ask.user)
+        read, written = MODELS[ask.model]
+        worst = ask.bound * read + ask.cap * written
+        ((full,),) = self._store.execute(
+            "SELECT count(*) FROM budgets WHERE name IN (?, ?, ?) AND spent + ? > most", (*names, worst)
+        ).fetchall()
+        if full:
+            return "402"
+        self._add(worst, names)
+        try:
+            async with await Connection.to(self._provider.address) as connection:
+                return await _made(connection, ask, "/v1/chat/completions", head(more={"x-oracle-id": ask.id}))
+        finally:
+            self._add(ask.cost - worst, names)
+
+    def _add(self, amount: int, names: tuple[str, str, str]) -> None:
+        self._store.execute("UPDATE budgets SET spent = spent + ? WHERE name IN (?, ?, ?)", (amount, *names))
 
 
 async def run(all_asks: Sequence[Sequence[Ask]], way: Through | CheckThenRecord) -> list[str]:
@@ -308,3 +370,27 @@ async def test_when_the_true_costs_fit_nothing_is_refused(tmp_path: Path, client
     assert topped_up > 0
     assert worst.answers.count("402") > 0, "the baseline holds all caps at once, which is more than there is"
     assert worst.holds_what_it_promises() == 0
+
+
+@pytest.mark.parametrize("clients", CLIENTS)
+async def test_when_the_limit_is_the_sum_of_the_true_costs_nothing_is_refused_or_ended(tmp_path: Path, clients: int) -> None:
+    asked = exact_asks(clients)
+    limits = budgets(asked, share=1, room=False, wait="60s")
+
+    ran = await through(folder(tmp_path, "leases"), asked, limits)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as store, Provider(tmp_path) as provider:
+        provider.script = answering(asked)
+        worst = await run(asked, WorstCase(provider, store, limits))
+
+    overshoot = ran.holds_what_it_promises()
+    kinds = Counter(ask.kind for row in asked for ask in row)
+    steps = Counter(step["event"] for step in ran.history)
+    told(f"{clients} clients, exactly what they need: {dict(kinds)}; answers {dict(Counter(ran.answers))}; steps {dict(steps)}")
+    told(f"overshoot {overshoot / 1e9:.6f} USD over all budgets, {len(limits)} of them")
+    told(f"worst cases held: {worst.count('402')} refused")
+    assert (ran.answers.count("402"), ran.answers.count("cut")) == (0, 0)
+    assert ran.reached == len(ran.answers)
+    assert Counter(ran.answers) == {"200": len(ran.answers) - kinds["limited"], "429": kinds["limited"]}
+    assert sum(row["cost_nano"] or 0 for row in ran.rows) == sum(ask.cost for row in asked for ask in row)
+    assert steps["trim"] > 0, "else the bounds had room, and nothing was tried"
+    assert worst.count("402") > 0, "the baseline holds what prompts cannot have"
