@@ -6,18 +6,16 @@ So every call leaves some fifty objects, and its bodies, to the cyclic collector
 # pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (mitmproxy's layers have no public, typed way in; tests/proxy/test_letting_go.py holds what is assumed here)
 
-from collections.abc import Iterator
 from typing import Any, cast
 
-from mitmproxy.proxy import commands
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream, HttpStream
 from mitmproxy.proxy.layers.http._events import RequestProtocolError, ResponseProtocolError
 
 
-def _over(_event: object) -> Iterator[commands.Command]:
+def _over(_event: object) -> CommandGenerator[None]:
     """Handle any event of a stream that has let go: what comes after its end changes nothing."""
-    return iter(())
+    yield from ()
 
 
 def _let_go(stream: HttpStream) -> None:

@@ -15,13 +15,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
-from mitmproxy import connection, exceptions, flow, hooks, http
+from mitmproxy import connection, ctx, exceptions, flow, hooks, http
 from mitmproxy.addonmanager import AddonManager, traverse
 from mitmproxy.net import tls as net_tls
 from mitmproxy.net.http.http1 import assemble_response
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.commands import SendData, StartHook
-from mitmproxy.proxy.layers.http import HttpStream, SendHttp, _http1, _http2
+from mitmproxy.proxy.layers.http import HttpLayer, HttpStream, SendHttp, _http1, _http2
 from mitmproxy.proxy.layers.http._events import (
     HttpEvent,
     RequestData,
@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from OpenSSL import SSL
 
-from proxy import goaway, inplace, letting_go, lookups, shortcut, to_stream, websocket_layer
+from proxy import driving, goaway, heads, inplace, letting_go, lookups, shortcut, to_stream, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -67,12 +67,15 @@ def install() -> None:
     _answer_errors_in_json()
     _limit_bodies()
     _number_flows()
+    _make_hooks_plainly()
     _resume_sessions_with_certificates()
     lookups.install()
+    heads.install()
     inplace.install()
     shortcut.install()
     letting_go.install()
     to_stream.install()
+    driving.install(lambda hook: _run(_addons(), hook))
     goaway.install()
     websocket_layer.install(LIMIT)
 
@@ -117,24 +120,36 @@ class _InPlace:
             self._closed(event.connection)
         waiting = collections.deque([event])
         held: SendData | None = None  # a head and its body are two commands: one write is one system call, and wakes the peer once
+        layer = self._layer
+        if type(layer) is not HttpLayer:
+            layer = self._layer = driving.bottom(layer)
+        command: Any  # of any kind
         while waiting:
-            for command in self._layer.handle_event(waiting.popleft()):
-                if isinstance(command, StartHook):
+            for command in layer.handle_event(waiting.popleft()):
+                kind = type(command)
+                if kind is SendData:
+                    if held is not None:
+                        if held.connection is command.connection and len(held.data) + len(command.data) < _JOIN_BELOW:
+                            held.data += command.data
+                            continue
+                        self._send(held)
+                    held = command
+                elif isinstance(command, StartHook):
                     if self._answered(command) and command.blocking:
                         waiting.append(events.HookCompleted(command))
-                    continue
-                if type(command) is SendData:
-                    if held is not None and held.connection is command.connection and len(held.data) + len(command.data) < _JOIN_BELOW:
-                        held.data += command.data
-                        continue
-                    held, command = command, held  # noqa: PLW2901  # the earlier one goes out
-                elif held is not None:
-                    yield held
-                    held = None
-                if command is not None:
+                elif kind is not commands.Log or command.level > logging.INFO:  # that an answer is streamed is said of every call
+                    if held is not None:
+                        self._send(held)
+                        held = None
                     yield command
         if held is not None:
-            yield held
+            self._send(held)
+
+    def _send(self, command: SendData) -> None:
+        """Do what mitmproxy's `server_event` does with it."""
+        io = self._handler.transports.get(command.connection)
+        if io is not None and io.writer is not None and not io.writer.is_closing():
+            io.writer.write(command.data)
 
     def _closed(self, end: connection.Connection) -> None:
         """Tell that the client closed its connection; the layers do not look before the hook that they wait for has ended."""
@@ -144,7 +159,8 @@ class _InPlace:
 
     def _answered(self, hook: StartHook) -> bool:
         """Run a hook; return whether it has been answered. One that waits gets a task, and its layer goes on when that ends."""
-        if (pending := _run(self._addons, hook)) is None:
+        pending: Awaitable[None] | None = vars(hook).pop(driving.PENDING, None)
+        if pending is None and (pending := _run(self._addons, hook)) is None:
             return True
         waits = _Waits(self._handler, hook, pending)
         task = asyncio.Task(waits.run(), loop=asyncio.get_running_loop(), eager_start=True)
@@ -198,6 +214,11 @@ def _run(addons: AddonManager, event: hooks.Hook) -> Awaitable[None] | None:
     return None
 
 
+def _addons() -> AddonManager:
+    """Return the addons of the one master that this process runs."""
+    return cast("AddonManager", cast("Any", ctx).master.addons)
+
+
 async def _finish(first: Awaitable[None], rest: tuple[_Listener, ...], data: object) -> None:
     await first
     for listener in rest:
@@ -214,6 +235,12 @@ def _listeners(addons: AddonManager, event: type[hooks.Hook]) -> tuple[str, tupl
         functions = (getattr(addon, event.name, None) for addon in cast("Any", traverse)(addons.chain))
         found = cache[event] = (field, tuple(function for function in functions if callable(function)))
     return found
+
+
+def _make_hooks_plainly() -> None:
+    """Mitmproxy asks of each hook that is made whether its class is one that may be; none of its own ever is another."""
+    make = object.__new__
+    commands.StartHook.__new__ = lambda cls, *_arguments, **_named: make(cls)  # type: ignore[method-assign]  # replaced on purpose
 
 
 def _answer_errors_in_json() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import h11
+from h11._readers import ContentLengthReader
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpLayer
@@ -61,6 +62,10 @@ def install() -> None:
 
     def read_body_straight(self: Http1Client, event: events.Event) -> CommandGenerator[None]:
         inner = cast("Any", self)
+        reader = inner.body_reader
+        if type(reader) is ContentLengthReader and reader._remaining <= len(inner.buf):  # noqa: SLF001  # the rest is here: it is one step
+            yield from read_body(self, event)
+            return
         way: Way | None = inner.__dict__.get("tollwatch_way")
         if way is None or way.client.response is None or way.stream.stream_id != self.stream_id:
             way = inner.tollwatch_way = _find_way(self)
