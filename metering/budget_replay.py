@@ -1,174 +1,167 @@
-"""What a budget would have done to the calls of the ledger: thresholds to the unit, refusals as far as the rows tell."""
+"""What budgets would have done to the calls of the ledger: the steps of the ledger once more, in their order, judged as they were live."""
 
 import heapq
-import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from types import MappingProxyType
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
-from metering.budgets import Budget
-from metering.call import Consumption
-from metering.ledger_rows import LedgerRow
-from metering.reading import Source
+from metering.budgets import BudgetBook
+from metering.call import Call
+from metering.charges import charge
+from metering.leases import excess
+from metering.ledger_batch import PlacedHold
+from metering.ledger_periods import Periods
 from metering.recall import call_of
+from metering.recorded import Recorded, Step
+from metering.replay_accounts import Account, Held, Open
+from metering.replay_calls import asked_of, most_held, reading_of
+from metering.replay_judges import Enforcing, Judge, Observing
+from metering.replay_told import Told
+from metering.settings import BudgetSettings
+from storage.times import to_micros
 
 type ReplayMode = Literal["enforce", "monitor"]
 """`enforce`: what would have been refused was not spent. `monitor`: all was spent, refused or not."""
 
-_UNCHARGED = frozenset({Source.NONE.value, Source.DEFERRED.value})
-_SEEN_LATER = frozenset({Source.ESTIMATED.value, Source.BILLED_UNSEEN.value})
+_LATE = timedelta(minutes=1)
+"""How much later than a row the rows may stand that began before it."""
 _BUDGET_REFUSED = 402
-_FULL = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crossing:
-    """A settlement that carried a period over a share of the limit."""
-
-    at: datetime
-    starts_at: datetime
-    call_id: str
-    share: float
-    spent: int
-
-
-@dataclass(slots=True)
-class _Period:
-    """What is certainly spent and held in a period, and what is at most: they differ by calls whose refusal cannot be told."""
-
-    spent: int = 0
-    most_spent: int = 0
-    most_held: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A call between its admission and its settlement. `sure`: it was certainly let through."""
-
-    row: LedgerRow
-    starts_at: datetime
-    held: int
-    least: int
-    most: int
-    """What it is charged; the two differ where its cost is unknown, since it is then charged at what it held."""
-    sure: bool
+_SETTLES, _TOPS_UP, _BEGINS = range(3)
+"""The order of the steps of one moment, where they have no numbers."""
 
 
 class BudgetReplay:
-    """One budget over rows in the order in which their calls began. What happened before `told_since` counts and is not told.
+    """Budgets together, as they are live: the smallest quantum counts for all, and an answer that is ended names the first.
 
-    A row keeps the dearest that its call could cost; what a stream really held at each moment is less, and not kept. So a call is
-    certainly refused when nothing is left, certainly let through when the dearest of all open calls fits, and unknown in between.
+    Rows come in the order in which their calls began; what happened before `told_since` counts and is not told. Where a row does not
+    tell what its call held, two accounts are kept, and what they do not agree on is unknown.
     """
 
-    def __init__(self, budget: Budget, *, mode: ReplayMode, told_since: datetime, most_samples: int = 10) -> None:
-        self.budget = budget
+    def __init__(self, budgets: Sequence[BudgetSettings], *, mode: ReplayMode, told_since: datetime, most_samples: int = 10) -> None:
         self.mode: ReplayMode = mode
-        self.calls = 0
-        self.refused = 0
-        self.unknown = 0
-        self.refused_live = 0
-        self.uncertain = 0
-        """Calls of unknown cost: what they held, and so were charged, is not kept."""
-        self.crossings: list[Crossing] = []
-        self.samples: list[LedgerRow] = []
-        self.by: Mapping[str, Counter[str]] = MappingProxyType({name: Counter[str]() for name in ("day", "user", "model")})
+        self._book = BudgetBook(budgets)
+        self.told = {budget.id: Told(budget=budget, since=told_since, most_samples=most_samples) for budget in self._book.all}
+        """By the budget's id."""
         self._since = told_since
-        self._most_samples = most_samples
-        self._periods: dict[datetime, _Period] = {}
-        self._open: list[tuple[datetime, int, _Open]] = []
-        self._number = 0
+        self._judge: Judge = Enforcing() if mode == "enforce" else Observing()
+        self._periods = Periods(lambda: told_since)
+        self._accounts: dict[tuple[str, int], Account] = {}
+        self._steps: list[tuple[int, int, int, Callable[[], None]]] = []
+        self._serial = itertools.count()
+        self._open: dict[str, Open] = {}
 
-    def add(self, rows: Iterable[LedgerRow]) -> None:
+    def add(self, rows: Iterable[Recorded]) -> None:
         """Take the next calls in."""
-        for row in rows:
-            self._settle(until=row.started_at)
-            call = call_of(row)
-            if not self.budget.matches(call):
-                continue
-            told = row.started_at >= self._since
-            self.calls += told
-            if row.state == "refused":
-                self.refused_live += told and row.status == _BUDGET_REFUSED
-            elif call.consumption is not Consumption.FREE:
-                self._admit(row, result=call.consumption is Consumption.RESULT, told=told)
+        for recorded in rows:
+            started_at = recorded.row.started_at
+            number = to_micros(started_at) if recorded.admitted is None else recorded.admitted
+            self._plan(number, _BEGINS, partial(self._begin, recorded, number))
+            self._run(until=to_micros(started_at - _LATE))
 
     def end(self) -> None:
-        """Settle what is still open, as far as it was."""
-        self._settle(until=None)
+        """Take all steps that are left; what is still open stays so."""
+        self._run(until=None)
+        for opened in list(self._open.values()):
+            self._close(opened)
 
-    def _admit(self, row: LedgerRow, *, result: bool, told: bool) -> None:
-        starts_at = self.budget.period(row.started_at).starts_at
-        period = self._periods.setdefault(starts_at, _Period())
-        held = 0 if result else max(1, self._held(row))
-        limit = self.budget.limit.amount
-        is_tested = self.budget.hard and not result
-        if is_tested and period.spent >= limit:
-            self._tell_refused(row, told=told)
-            if self.mode == "enforce":
-                return
-        sure = not is_tested or self.mode == "monitor" or period.most_spent + period.most_held + held <= limit
-        if is_tested and period.spent < limit < period.most_spent + period.most_held + held:
-            self.unknown += told
-        period.most_held += held
-        if row.state != "intent" and row.ended_at is not None:
-            self._number += 1
-            least, most = self._charge(row, held)
-            opened = _Open(row, starts_at, held, least, most, sure)
-            heapq.heappush(self._open, (row.ended_at, self._number, opened))
+    def _plan(self, number: int, rank: int, step: Callable[[], None]) -> None:
+        heapq.heappush(self._steps, (number, rank, next(self._serial), step))
 
-    def _tell_refused(self, row: LedgerRow, *, told: bool) -> None:
-        if not told:
+    def _run(self, *, until: int | None) -> None:
+        while self._steps and (until is None or self._steps[0][0] < until):
+            heapq.heappop(self._steps)[-1]()
+
+    # --- the steps of a call ------------------------------------------------------------------------------------------------
+
+    def _begin(self, recorded: Recorded, number: int) -> None:
+        row, terms = recorded.row, recorded.terms
+        call = call_of(row) if terms is None else terms.applied(call_of(row))
+        budgets = self._book.matching(call)
+        for budget in budgets if row.started_at >= self._since else ():
+            self.told[budget.id].calls += 1
+            self.told[budget.id].refused_live += row.state == "refused" and row.status == _BUDGET_REFUSED
+        if row.state == "refused" or not budgets:
             return
-        self.refused += 1
-        self.by["day"][f"{row.started_at:%Y-%m-%d}"] += 1
-        self.by["user"][row.user or "-"] += 1
-        self.by["model"][row.request_model or "-"] += 1
-        if len(self.samples) < self._most_samples:
-            self.samples.append(row)
+        asked = asked_of(recorded, call, budgets)
+        placed = self._periods.place(asked.holds, row.started_at if terms is None else terms.placed_at)
+        level = 0 if terms is None else terms.granted
+        opened = Open(recorded, asked, budgets, [self._held(one) for one in placed], number, placed, level)
+        self._open[row.id] = opened
+        if self._hold(opened, call):
+            self._plan_rest(opened)
+        else:
+            self._close(opened)
 
-    def _settle(self, *, until: datetime | None) -> None:
-        while self._open and (until is None or self._open[0][0] <= until):
-            at, _number, one = heapq.heappop(self._open)
-            period = self._periods[one.starts_at]
-            period.most_held -= one.held
-            period.most_spent += one.most
-            before = period.spent
-            period.spent += one.least if one.sure else 0
-            self.uncertain += one.least != one.most and at >= self._since
-            if at >= self._since:
-                self._crossed(one, at, before=before, after=period.spent)
+    def _held(self, placed: PlacedHold) -> Held:
+        account = self._accounts.get(placed.key)
+        if account is None:
+            account = self._accounts[placed.key] = Account(placed.hold.budget, placed.period)
+        return Held(account, placed.hold.hard)
 
-    def _crossed(self, one: _Open, at: datetime, *, before: int, after: int) -> None:
-        for share in (*self.budget.settings.warn_at, _FULL):
-            threshold = Decimal(str(share)) * self.budget.limit.amount
-            if before < threshold <= after:
-                self.crossings.append(Crossing(at=at, starts_at=one.starts_at, call_id=one.row.id, share=share, spent=after))
+    def _hold(self, opened: Open, call: Call) -> bool:
+        reading = reading_of(opened.recorded)
+        sent = self._judge.begin(opened, call, [most_held(opened.asked, hold, reading) for hold in opened.asked.holds])
+        self._tell(opened, set(), cut=False)
+        return sent
 
-    def _held(self, row: LedgerRow) -> int:
-        """Return the most that a call held; all of it, where it was not streamed."""
-        return row.hold_nano if self.budget.limit.unit == "usd" else row.hold_tokens
+    def _plan_rest(self, opened: Open) -> None:
+        """Plan what came of a call that was sent: its top-ups, where they were what these budgets ask for too, and its end."""
+        recorded = opened.recorded
+        for step in recorded.top_ups:
+            if not step.asked:
+                self._plan(step.number, _TOPS_UP, partial(self._trim, opened, step))
+            elif opened.asked.quantum and not opened.asked.grows:
+                self._plan(step.number, _TOPS_UP, partial(self._top_up, opened, step))
+        row = recorded.row
+        if recorded.settled is not None:
+            self._plan(recorded.settled, _SETTLES, partial(self._settle, opened, recorded.settled))
+        elif row.state == "settled" and row.ended_at is not None:
+            number = to_micros(row.ended_at)
+            self._plan(number, _SETTLES, partial(self._settle, opened, number))
 
-    def _charge(self, row: LedgerRow, held: int) -> tuple[int, int]:
-        """Return the least and the most that a call was charged."""
-        if row.source in _UNCHARGED:
-            return 0, 0
-        known = row.cost_nano if self.budget.limit.unit == "usd" else _tokens(row)
-        if known is not None:
-            return known, known
-        if row.source == Source.UNMETERED.value and self.budget.limit.unit == "usd":
-            return 0, self.budget.limit.amount  # what it could cost is kept no more than what it did
-        return (0 if row.streamed else held), held
+    def _top_up(self, opened: Open, step: Step) -> None:
+        recorded, before = opened.recorded, set(opened.surely)
+        self._judge.top_up(opened, step, heard=not (recorded.unheard and step is recorded.top_ups[-1]))
+        self._tell(opened, before, cut=True)
+        opened.level += step.granted
 
+    def _trim(self, opened: Open, step: Step) -> None:
+        """Give back what the bound of a prompt held too much."""
+        terms, counted = opened.recorded.terms, opened.recorded.counted
+        if terms is None or counted is None:
+            return
+        much = excess(opened.placed, terms.applied(call_of(opened.recorded.row)), counted)
+        for held in opened.held:
+            amount = much.get(held.account.budget.id, 0)
+            held.add(-min(amount, held.least), -min(amount, held.most), step.number)
 
-def _tokens(row: LedgerRow) -> int | None:
-    """Return the tokens that are charged; None where a part may be missing."""
-    units: Mapping[str, int] = json.loads(row.units) if row.units else {}
-    counts = (units.get("billed_input_tokens", row.input_tokens), units.get("billed_output_tokens", row.output_tokens))
-    if counts == (None, None) or (None in counts and row.source in _SEEN_LATER):
-        return None
-    return (counts[0] or 0) + (counts[1] or 0)
+    def _settle(self, opened: Open, number: int) -> None:
+        row, reading = opened.recorded.row, reading_of(opened.recorded)
+        for held in opened.held:
+            account = held.account
+            told, before = self.told[account.budget.id], account.least.spent
+            least, most = (charge(account.budget, amount, reading)[0] for amount in (held.least, held.most))
+            told.uncertain += least != most and row.started_at >= self._since
+            held.settle(least if opened.sure else 0, most, number)
+            if row.ended_at is not None:  # of what a crash left open nothing is said
+                told.settled(row, at=row.ended_at, starts_at=account.period.starts_at, before=before, after=account.least.spent)
+        self._close(opened)
+
+    # --- what is told ---------------------------------------------------------------------------------------------------------
+
+    def _tell(self, opened: Open, before: set[str], *, cut: bool) -> None:
+        for name in sorted(opened.surely - before):
+            self.told[name].refuses(opened.recorded.row, cut=cut)
+
+    def _close(self, opened: Open) -> None:
+        """Count what cannot be told of a call, once nothing more is known of it."""
+        row = opened.recorded.row
+        del self._open[row.id]
+        if opened.asked.grows:
+            may_end = [held.account for held in opened.held if held.tested and held.account.budget.settings.reserve == "lease"]
+            opened.maybe.update(account.budget.id for account in may_end if account.full_at >= opened.number)
+        if row.started_at >= self._since:
+            for name in opened.maybe - opened.surely:
+                self.told[name].unknown += 1

@@ -336,10 +336,11 @@ class Ledger(LedgerReads):
         self._periods.stored(batch.periods)
         self._backoff = _SETTLE_WITHIN_SECONDS
         self._line.blocked = outcomes.blocked
-        for trim in batch.trims:
+        for number, trim in enumerate(batch.trims, batch.first + len(batch.releases)):
             trim.opened.held = trim.opened.held_without(trim.amounts)
+            trim.opened.top_ups = trim.opened.with_step(number)
         answered = zip(batch.top_ups, job.running, outcomes.top_ups, strict=True)
-        for number, (request, on_answer, answer) in enumerate(answered, batch.first + len(batch.releases)):
+        for number, (request, on_answer, answer) in enumerate(answered, batch.first_top_up):
             self._topped_up(request, on_answer, answer, number)
         for waiting, answer in self._line.answered(job.in_line, batch.waiting, outcomes.waiting):
             self._answer(waiting.request, waiting.answer, answer)
@@ -382,7 +383,7 @@ class Ledger(LedgerReads):
             self.stats.topped_up += 1
             opened.held = opened.held_with(request, answer)
             opened.hold_nano = max(opened.hold_nano, opened.dollars)
-            opened.top_ups = opened.topped_up_by(request, answer, number) + ("" if runs else UNHEARD)
+            opened.top_ups = opened.with_step(number, request.tokens, answer.tokens) + ("" if runs else UNHEARD)
             self._line.forget(request.call_id)
         elif not answer.hopeless and runs:
             self._line.run_short(request, on_answer)

@@ -70,9 +70,9 @@ class OpenCall:
         """Return what it holds when it gives so much back, never less than nothing."""
         return {budget_id: max(0, amount - amounts.get(budget_id, 0)) for budget_id, amount in self.held.items()}
 
-    def topped_up_by(self, request: "Request", granted: Granted, number: int) -> str:
-        """Return what was granted while it ran, with the top-up of this number."""
-        return f"{self.top_ups}{',' if self.top_ups else ''}{number}:{request.tokens}:{granted.tokens}"
+    def with_step(self, number: int, asked: int = 0, granted: int = 0) -> str:
+        """Return what was granted while it ran with a top-up more; one of nothing is a trim."""
+        return f"{self.top_ups}{',' if self.top_ups else ''}{number}:{asked}:{granted}"
 
 
 def most_dollars(placed: Sequence[PlacedHold], held: Mapping[str, int]) -> int:
@@ -123,7 +123,7 @@ class Batch:
 
     at: int
     first: int
-    """The number of its first step: each settlement, top-up and intent has the next, in this order."""
+    """The number of its first step: each settlement, trim, top-up and intent has the next, in this order."""
     hour: datetime
     """The latest hour that was ever begun: calls from before may already be rolled up."""
     instance: str
@@ -138,6 +138,11 @@ class Batch:
     requests: Sequence[Request] = ()
     blocked: frozenset[Key] = frozenset()
     """What others wait for: nobody overtakes them."""
+
+    @property
+    def first_top_up(self) -> int:
+        """The number of the first top-up."""
+        return self.first + len(self.releases) + len(self.trims)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

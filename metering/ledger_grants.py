@@ -10,7 +10,7 @@ _GRANT = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND star
 _HOLD = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
 _STATE = "SELECT spent, held FROM budget_periods WHERE budget_id = ? AND starts_at = ?"
 
-_LEAST_TOKENS = 16
+LEAST_TOKENS = 16
 """Output tokens that a top-up is worth its while for."""
 
 
@@ -124,7 +124,7 @@ def _fitting(request: Request, states: Sequence[BudgetState]) -> int:
 
 def _least(request: Request) -> int:
     if request.opened is not None:
-        return min(request.tokens, _LEAST_TOKENS)
+        return min(request.tokens, LEAST_TOKENS)
     return max(1, request.tokens // LEAST_SHARE)
 
 

@@ -36,7 +36,7 @@ class Job:
         for release in self.batch.releases:
             yield Job(replace(bare, first=next(numbers), releases=[release]))
         for trim in self.batch.trims:
-            yield Job(replace(bare, trims=[trim]))
+            yield Job(replace(bare, first=next(numbers), trims=[trim]))
         for top_up, on_answer in zip(self.batch.top_ups, self.running, strict=True):
             yield Job(replace(bare, first=next(numbers), top_ups=[top_up]), running=(on_answer,))
         for request, waiting in zip(self.batch.waiting, self.in_line, strict=True):

@@ -86,7 +86,7 @@ class Queue:
         at = to_micros(now)
         batch = Batch(
             at=at,
-            first=self.order.take(len(releases) + len(top_ups) + len(in_line) + len(taken), at=at),
+            first=self.order.take(len(releases) + len(trims) + len(top_ups) + len(in_line) + len(taken), at=at),
             hour=self.hour,
             instance=self._instance,
             periods=self._periods.to_store([request for request, _waiter in taken]),

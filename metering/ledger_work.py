@@ -68,7 +68,7 @@ def batch_work(batch: Batch) -> Work[Outcomes]:
     top_ups = yield from _top_up(run)
     waiting = yield from _one_by_one(run, batch.waiting, again=True)
     requests = yield from _admit(run)
-    number = batch.first + len(batch.releases) + len(batch.top_ups)
+    number = batch.first_top_up + len(batch.top_ups)
     intents = [
         *_granted(run, batch.waiting, waiting, first=number),
         *_granted(run, batch.requests, requests, first=number + len(batch.waiting)),
@@ -163,7 +163,7 @@ def _moves(run: _Run, release: Release, charges: Sequence[Charge], running: dict
 def _trim(run: _Run) -> Work[None]:
     """Take from holds what they need no more."""
     rows: list[_Values] = []
-    for trim in run.batch.trims:
+    for number, trim in enumerate(run.batch.trims, run.batch.first + len(run.batch.releases)):
         held = run.trimmed[trim.call_id] = trim.opened.held_without(trim.amounts)
         for placed in trim.opened.placed:
             budget = placed.hold.budget
@@ -171,7 +171,7 @@ def _trim(run: _Run) -> Work[None]:
                 spent, left = pair((yield give_back(placed, amount))[0])
                 state = BudgetState(budget, placed.period, spent, left)
                 run.note(placed, call_id=trim.call_id, event="trim", amount=amount, state=state)
-        rows.append(_kept(trim.opened, held, top_ups=trim.opened.top_ups, call_id=trim.call_id))
+        rows.append(_kept(trim.opened, held, top_ups=trim.opened.with_step(number), call_id=trim.call_id))
     if rows:
         yield Many(KEEP_HOLDS, rows)
 
@@ -184,7 +184,7 @@ def _top_up(run: _Run) -> Work[list[Answer]]:
     requests = run.batch.top_ups
     answers: list[Answer] = []
     rows: list[_Values] = []
-    for number, request in enumerate(requests, run.batch.first + len(run.batch.releases)):
+    for number, request in enumerate(requests, run.batch.first_top_up):
         answer, short = yield from grant_alone(request)
         answers.append(answer)
         run.blocked.update(short)
@@ -200,7 +200,7 @@ def _topped_up(request: Request, granted: Granted, number: int, trimmed: Mapping
     opened = request.opened
     assert opened is not None  # noqa: S101 - it is a top-up; for the type checker
     held = opened.held_with(request, granted, trimmed)
-    return _kept(opened, held, top_ups=opened.topped_up_by(request, granted, number), call_id=request.call_id)
+    return _kept(opened, held, top_ups=opened.with_step(number, request.tokens, granted.tokens), call_id=request.call_id)
 
 
 def _kept(opened: OpenCall, held: Mapping[str, int], *, top_ups: str, call_id: str) -> _Values:

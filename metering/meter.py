@@ -10,7 +10,7 @@ from metering.marks import regional_mark
 from metering.prices import PriceBook
 from metering.providers import FORMATS, HEADERED, ReplyReader
 from metering.providers.asked import AskedReader
-from metering.quote import Quote, Rates, fixed, quoted
+from metering.quote import NO_COST, Quote, fixed, quoted
 from metering.reading import Reading, ReplyFacts, Source
 from metering.settings import MeteringSettings
 from metering.tokens import TokenCounter
@@ -30,7 +30,6 @@ _MOST_FALLBACKS = 16
 _MEDIA = frozenset({Endpoint.IMAGES, Endpoint.AUDIO})
 
 
-_NO_COST = Quote(input_tokens=0, output_tokens=0, cost_nano=0, rates=Rates(0, 0), priced=True)
 _LONGEST_CONTEXT = 2_000_000
 """Tokens; no model reads more, however large the pictures or films are that come with a prompt."""
 
@@ -86,7 +85,7 @@ class Meter:
             rates = self._prices.dearest_of(call.provider)
             return quoted(rates, input_tokens=min(call.request_bytes, _LONGEST_CONTEXT), output_tokens=assumed, priced=False)
         if call.consumption is not Consumption.METERED:
-            return _NO_COST
+            return NO_COST
         if (known := self._fixed(call)) is not None:
             return quoted(fixed(known), input_tokens=input_tokens, output_tokens=0, priced=True)
         cap = assumed if call.max_output_tokens is None else call.max_output_tokens

@@ -60,3 +60,6 @@ def quoted(rates: Rates, *, input_tokens: int, output_tokens: int, priced: bool)
     """Return what a usage costs by some rates."""
     cost = rates.cost(input_tokens=input_tokens, output_tokens=output_tokens)
     return Quote(input_tokens=input_tokens, output_tokens=output_tokens, cost_nano=cost, rates=rates, priced=priced)
+
+
+NO_COST = Quote(input_tokens=0, output_tokens=0, cost_nano=0, rates=Rates(0, 0), priced=True)

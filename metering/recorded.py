@@ -16,7 +16,10 @@ _STEPS = len(STEP_COLUMNS.split(","))
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Output tokens that a running call asked to hold beside what it held, and those that it was granted."""
+    """Output tokens that a running call asked to hold beside what it held, and those that it was granted.
+
+    Where it asked for none it gave back what the bound of its prompt held too much.
+    """
 
     number: int
     asked: int

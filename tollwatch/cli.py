@@ -228,7 +228,7 @@ def _rules(rules: Group, add: Add) -> None:
     tried.add_argument("what", metavar="FILE_OR_ID", help="a file of rules or budgets, or the id of a rule or a budget in force")
     tried.add_argument("--days", type=_positive, default=30, help="how far back (30)")
     tried.add_argument("--samples", type=_positive, default=10, help="show so many of the calls (10)")
-    tried.add_argument("--alone", action="store_true", help="without the rules that are in force beside it")
+    tried.add_argument("--alone", action="store_true", help="without the rules, or budgets, that are in force beside it")
     tried.add_argument(
         "--monitor", action="store_true", help="of a budget: as in monitor mode, where what is refused is spent all the same"
     )

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,18 @@ def wire_body(exchange: Exchange, seed: int) -> bytes:
 class Replay:
     """One run over the chosen exchanges."""
 
-    def __init__(self, chosen: Sequence[Exchange], *, seed: int, quiet: bool = False, config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        chosen: Sequence[Exchange],
+        *,
+        seed: int,
+        quiet: bool = False,
+        config: Mapping[str, Any] | None = None,
+        slow_hosts: Collection[str] = (),
+    ) -> None:
+        """Prepare a run; streams of `slow_hosts` come event by event, so that the gateway sees them grow."""
         self._config = config or {}
+        self._slow_hosts = slow_hosts
         self._exchanges = {exchange.number: exchange for exchange in chosen}
         self._passages = passages(chosen)
         self._seed = seed
@@ -122,7 +132,12 @@ class Replay:
             headers.append(("content-encoding", encoding))
         chance = random.Random(self._seed * 104_729 + exchange.number)
         pieces = cut(wire_body(exchange, self._seed), chance=chance)
-        return Answer(status=exchange.status, headers=headers, chunks=pieces, streamed=exchange.streamed or chance.random() < 0.3)
+        streamed = exchange.streamed or chance.random() < 0.3
+        if exchange.streamed and exchange.host in self._slow_hosts:
+            pieces = [event + b"\n" for event in wire_body(exchange, self._seed).split(b"\n")]
+            pieces[-1] = pieces[-1][:-1]
+            return Answer(status=exchange.status, headers=headers, chunks=[*filter(None, pieces)], streamed=True, pace_seconds=0.002)
+        return Answer(status=exchange.status, headers=headers, chunks=pieces, streamed=streamed)
 
     def _shards(self) -> Iterator[list[Passage]]:
         by_origin: defaultdict[str, list[Passage]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What a budget would have done to rows of the ledger."""
+"""What a budget would have done to rows from before the ledger kept the steps of calls: sure where that is certain."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from metering.budget_replay import BudgetReplay
-from metering.budgets import Budget
 from metering.ledger_rows import LedgerRow
+from metering.recorded import Recorded
+from metering.replay_told import Told
 from metering.settings import BudgetSettings
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -46,12 +47,12 @@ def a_row(number: int, *, cost: int | None = CENT, hold: int = 2 * CENT, begins:
     return LedgerRow(**{**values, **more})
 
 
-def replayed(rows: list[LedgerRow], *, mode: str = "enforce", since: datetime = NOON, **settings: Any) -> BudgetReplay:
-    budget = Budget(BudgetSettings.model_validate({"name": "b", "limit": "0.05 USD", **settings}))
-    replay = BudgetReplay(budget, mode=mode, told_since=since)  # type: ignore[arg-type]  # the tests say which
-    replay.add(rows)
+def replayed(rows: list[LedgerRow], *, mode: str = "enforce", since: datetime = NOON, **settings: Any) -> Told:
+    budget = BudgetSettings.model_validate({"name": "b", "limit": "0.05 USD", **settings})
+    replay = BudgetReplay([budget], mode=mode, told_since=since)  # type: ignore[arg-type]  # the tests say which
+    replay.add([Recorded(row=row) for row in rows])
     replay.end()
-    return replay
+    return replay.told["b"]
 
 
 def one_after_another(count: int, **more: Any) -> list[LedgerRow]:

@@ -110,15 +110,20 @@ def test_a_file_of_a_rule_is_back_tested_among_the_others_or_alone(shell: Any, t
 
 def test_a_file_of_a_budget_is_back_tested(shell: Any, tmp_path: Path) -> None:
     file = tmp_path / "budgets.json"
-    file.write_text(json.dumps({"budgets": [BUDGET, {**BUDGET, "name": "hard", "on_exceed": "block", "limit": "1 tokens"}]}))
+    hard = {**BUDGET, "name": "hard", "on_exceed": "block", "limit": "1 tokens", "wait": "0s"}
+    read = {**hard, "name": "read", "limit": "50 tokens", "reserve": "input_only"}
+    file.write_text(json.dumps({"budgets": [BUDGET, hard, read]}))
 
-    soft, hard = json.loads(shell("rules", "backtest", str(file), "--json")[1])
-    told = shell("rules", "backtest", str(file))[1]
+    together = json.loads(shell("rules", "backtest", str(file), "--json")[1])
+    soft, hard, read = json.loads(shell("rules", "backtest", str(file), "--json", "--monitor")[1])
+    told = shell("rules", "backtest", str(file), "--monitor")[1]
 
+    assert [(one["budget"], one["refused"], len(one["crossings"])) for one in together] == [("small", 0, 0), ("hard", 3, 0), ("read", 0, 0)]
     assert [one["share"] for one in soft["crossings"]] == [1.0]
-    assert (soft["refused"], hard["refused"] + hard["refused_maybe"]) == (0, 3)
+    assert (soft["refused"], hard["refused"], hard["refused_maybe"]) == (0, 3, 0)
+    assert (read["refused"], read["refused_maybe"]) == (0, 3)
     assert "Budget small, 10 tokens per month" in told
-    assert "may have been refused" in told
+    assert "3 may have been refused or ended" in told
 
 
 FAULTS = [

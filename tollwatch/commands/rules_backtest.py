@@ -17,6 +17,8 @@ from metering.budget_replay import BudgetReplay, ReplayMode
 from metering.budgets import Budget
 from metering.ledger import Ledger
 from metering.ledger_rows import LedgerRow
+from metering.recorded import Recorded
+from metering.replay_told import Told
 from metering.settings import BudgetSettings
 from metering.units import Limit
 from storage.database import StoreError
@@ -29,6 +31,8 @@ from tollwatch.rawconfig import RawConfig, read_config, suggestion
 from tollwatch.store import beside, now
 
 _PAGE = 5_000
+_LONGEST_BEFORE = timedelta(minutes=10)
+"""How long before a period a call may begin that is held in it: its prompt is received meanwhile."""
 _TELL_EVERY = 100_000
 _MOST_SHOWN = 20
 _LACKS = {
@@ -44,14 +48,15 @@ def backtest(arguments: Namespace) -> int:
     candidates = _candidates(arguments.what, config)
     since = now() - timedelta(days=arguments.days)
     results: list[dict[str, object]] = []
+    budgets = [one for one in candidates if isinstance(one, BudgetSettings)]
+    mode: ReplayMode = "monitor" if arguments.monitor else "enforce"
+    all_told = _budgets(config, budgets, since=since, mode=mode, alone=arguments.alone, samples=arguments.samples)
     for candidate in candidates:
         if isinstance(candidate, BudgetSettings):
-            replay = _budget(
-                config, Budget(candidate), since=since, mode="monitor" if arguments.monitor else "enforce", samples=arguments.samples
-            )
-            results.append(_budget_json(replay, since))
+            told = all_told[candidate.name]
+            results.append(_budget_json(told, mode))
             if not arguments.json:
-                _show_budget(replay, since)
+                _show_budget(told)
         else:
             others = [] if arguments.alone else [*_in_force(config), *(one for one in candidates if isinstance(one, RuleSettings))]
             summary = _rule(config, candidate, _by_id(others), since=since, samples=arguments.samples)
@@ -138,27 +143,43 @@ def _rule(config: Config, rule: RuleSettings, others: Sequence[RuleSettings], *,
     except ValueError as error:
         raise CommandError(str(error)) from error
     summary = Summary(action=rule.action, most_samples=samples)
-    _over(config, since, lambda rows: summary.add(map(test.judge, rows), rule_id=rule.id))
+    _over(
+        config,
+        lambda ledger: _pages(ledger, since),
+        lambda rows: summary.add(map(test.judge, rows), rule_id=rule.id),
+        lambda row: row.started_at,
+    )
     return summary
 
 
-def _budget(config: Config, budget: Budget, *, since: datetime, mode: ReplayMode, samples: int) -> BudgetReplay:
-    """Begin with the period that `since` falls in: what was spent in it before counts."""
-    replay = BudgetReplay(budget, mode=mode, told_since=since, most_samples=samples)
-    _over(config, budget.period(since).starts_at, replay.add)
+def _budgets(
+    config: Config, tested: Sequence[BudgetSettings], *, since: datetime, mode: ReplayMode, alone: bool, samples: int
+) -> Mapping[str, Told]:
+    """Begin with the periods that `since` falls in: what was spent in them before counts."""
+    if not tested:
+        return {}
+    together = {budget.name: budget for budget in (*(() if alone else config.budgets), *tested)}
+    replay = BudgetReplay(list(together.values()), mode=mode, told_since=since, most_samples=samples)
+    begin = min(Budget(budget).period(since).starts_at for budget in together.values()) - _LONGEST_BEFORE
+    _over(config, lambda ledger: _recorded_pages(ledger, begin), replay.add, lambda one: one.row.started_at)
     replay.end()
-    return replay
+    return replay.told
 
 
-def _over(config: Config, since: datetime, hear: Callable[[Sequence[LedgerRow]], None]) -> None:
+def _over[R](
+    config: Config,
+    pages: Callable[[Ledger], AsyncIterator[list[R]]],
+    hear: Callable[[Sequence[R]], None],
+    reached: Callable[[R], datetime],
+) -> None:
     async def run() -> None:
         read = 0
         with beside(config.database_path) as database:
-            async for rows in _pages(Ledger(database, instance="", now=now, on_settled=lambda _batch: None), since):
+            async for rows in pages(Ledger(database, instance="", now=now, on_settled=lambda _batch: None)):
                 hear(rows)
                 before, read = read, read + len(rows)
                 if before // _TELL_EVERY != read // _TELL_EVERY and sys.stderr.isatty():
-                    note(f"{read:,} calls, up to {rows[-1].started_at:%Y-%m-%d %H:%M} UTC")
+                    note(f"{read:,} calls, up to {reached(rows[-1]):%Y-%m-%d %H:%M} UTC")
 
     try:
         asyncio.run(run())
@@ -171,6 +192,13 @@ async def _pages(ledger: Ledger, since: datetime) -> AsyncIterator[list[LedgerRo
     while rows := await ledger.rows(since=since, after=after, limit=_PAGE):
         yield rows
         after = rows[-1].id
+
+
+async def _recorded_pages(ledger: Ledger, since: datetime) -> AsyncIterator[list[Recorded]]:
+    after: str | None = None
+    while rows := await ledger.recorded(since=since, after=after, limit=_PAGE):
+        yield rows
+        after = rows[-1].row.id
 
 
 # --- what came of it ---------------------------------------------------------------------------------------------------------
@@ -229,12 +257,12 @@ def _show_samples(rows: Sequence[LedgerRow]) -> None:
         table(["STARTED (UTC)", "SAMPLE", "PROVIDER", "MODEL", "USER", "VERDICT"], cells)
 
 
-def _budget_json(replay: BudgetReplay, since: datetime) -> dict[str, object]:
+def _budget_json(told: Told, mode: ReplayMode) -> dict[str, object]:
     return {
-        "budget": replay.budget.id,
-        "mode": replay.mode,
-        "since": since.isoformat(),
-        "calls": replay.calls,
+        "budget": told.budget.id,
+        "mode": mode,
+        "since": told.since.isoformat(),
+        "calls": told.calls,
         "crossings": [
             {
                 "at": one.at.isoformat(),
@@ -243,35 +271,37 @@ def _budget_json(replay: BudgetReplay, since: datetime) -> dict[str, object]:
                 "spent": one.spent,
                 "period_starts_at": one.starts_at.isoformat(),
             }
-            for one in replay.crossings
+            for one in told.crossings
         ],
-        "refused": replay.refused,
-        "refused_maybe": replay.unknown,
-        "refused_live": replay.refused_live,
-        "uncertain_charges": replay.uncertain,
-        "by": {name: dict(counter.most_common()) for name, counter in replay.by.items()},
-        "samples": [row.as_json() for row in replay.samples],
+        "refused": told.refused,
+        "cut": told.cut,
+        "refused_maybe": told.unknown,
+        "refused_live": told.refused_live,
+        "uncertain_charges": told.uncertain,
+        "by": {name: dict(counter.most_common()) for name, counter in told.by.items()},
+        "samples": [row.as_json() for row in told.samples],
     }
 
 
-def _show_budget(replay: BudgetReplay, since: datetime) -> None:
-    budget = replay.budget
-    line(f"Budget {printable(budget.id)}, {budget.limit} per {budget.settings.period}, on the calls since {since:%Y-%m-%d %H:%M} UTC")
-    line(f"  {counted(replay.calls, 'call')} of its scope: {replay.refused} would have been refused")
-    if replay.unknown:
-        line(f"  {replay.unknown} may have been refused: it depends on what open calls held, which the ledger does not keep")
-    if replay.refused_live:
-        line(f"  {replay.refused_live} were refused by a budget then: what they would have cost is not known, so they are left out")
-    if replay.uncertain:
-        line(f"  {replay.uncertain} are of unknown cost: they count with the least, so that a share may have been reached before")
-    if replay.crossings:
+def _show_budget(told: Told) -> None:
+    budget = told.budget
+    line(f"Budget {printable(budget.id)}, {budget.limit} per {budget.settings.period}, on the calls since {told.since:%Y-%m-%d %H:%M} UTC")
+    line(f"  {counted(told.calls, 'call')} of its scope: {told.refused} would have been refused")
+    if told.cut:
+        line(f"  {told.cut} more, streams, would have been ended before their end")
+    if told.unknown:
+        line(f"  {told.unknown} may have been refused or ended: it depends on what the ledger does not keep of them, or of those before")
+    if told.refused_live:
+        line(f"  {told.refused_live} were refused by a budget then: what they would have cost is not known, so they are left out")
+    if told.uncertain:
+        line(f"  {told.uncertain} are of unknown cost: they count with the least, so that a share may have been reached before")
+    if told.crossings:
         line()
         cells = [
-            [f"{one.at:%Y-%m-%d %H:%M:%S}", f"{one.share:.0%}", Limit(one.spent, budget.limit.unit), one.call_id]
-            for one in replay.crossings
+            [f"{one.at:%Y-%m-%d %H:%M:%S}", f"{one.share:.0%}", Limit(one.spent, budget.limit.unit), one.call_id] for one in told.crossings
         ]
         table(["REACHED (UTC)", "SHARE", "SPENT", "CALL"], cells[:_MOST_SHOWN], right=frozenset({"SHARE"}))
         if len(cells) > _MOST_SHOWN:
             line(f"and {len(cells) - _MOST_SHOWN} more; --json shows all")
-    _show_by(replay.by)
-    _show_samples(replay.samples)
+    _show_by(told.by)
+    _show_samples(told.samples)
