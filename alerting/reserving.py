@@ -86,7 +86,7 @@ class Reserving:
         others wait for nothing is held by a bound.
         """
         plan = self._plan(trial)
-        if trial.size.exact is None and self._ledger.waits and self._ledger.is_short_of(plan.budgets):
+        if plan.budgets and trial.size.exact is None and self._ledger.waits and self._ledger.is_short_of(plan.budgets):
             await trial.size.count()
             plan = self._plan(trial)
         if budget := unbounded(trial.call, plan.quote, plan.budgets):
@@ -114,7 +114,7 @@ class Reserving:
         if lease.short is None:
             self._ledger.top_up(lease.ask(), partial(self._topped_up, lease))
         else:
-            self._run_out(lease)
+            self._run_out(lease, lease.short)
 
     def wait_no_longer(self, lease: Lease) -> None:
         """End an answer that is held up. One whose last request is not answered yet goes on, as it would had it not been held up."""
@@ -211,7 +211,7 @@ class Reserving:
         if isinstance(answer, Denied):
             lease.denied(answer)
             if lease.used_up:
-                self._run_out(lease)
+                self._run_out(lease, answer)
             return
         lease.granted(answer.tokens)
         if lease.timer is not None and lease.may_go_on:
@@ -230,11 +230,9 @@ class Reserving:
             finding = budgets_detector.used_up(lease.call, before, needed=needed, passed=lease.passed)
             self._tell(lease, budgets_detector.observed_cut(finding), Taken.OBSERVED)
 
-    def _run_out(self, lease: Lease) -> None:
+    def _run_out(self, lease: Lease, denied: Denied) -> None:
         """Hold an answer up that has used up what it holds, where its budget may have more within its `wait`; else end it."""
-        denied, held_up = lease.short, lease.timer is not None
-        if denied is None:
-            return
+        held_up = lease.timer is not None
         wait = denied.budget.settings.wait.total_seconds()
         if denied.hopeless or not (held_up or (wait and self._answers.hold_up(lease.call.id))):
             self._end(lease)

@@ -37,8 +37,9 @@ class Shortage:
         room = 0
         held_so = [each for each in self._ledger.open_calls.items() if _may_hold_less(each[1], {budget_id})]
         for call_id, opened in sorted(held_so, key=_bound, reverse=True):
-            if opened.size is not None:  # it is not; for the type checker
-                await opened.size.count()
+            if (size := opened.size) is None:  # counted meanwhile for another
+                continue
+            await size.count()
             room += self._give_back(call_id, opened).get(budget_id, 0)
             if room >= amount:
                 break

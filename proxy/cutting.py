@@ -29,6 +29,7 @@ from proxy.flows import LiveCall, Passage
 from proxy.last_words import last_words
 from proxy.refusal import Problem
 from proxy.to_stream import Post, ToStream
+from proxy.valve import Valve
 
 ENDED = "tollwatch.ended_here"
 """Flow metadata: how the call ended, where the gateway answered a request that was with the provider, or broke off its answer."""
@@ -63,7 +64,7 @@ class Cut(ToStream):
 class Cutting:
     """Hears which calls to end, and ends them as soon as that can be said."""
 
-    def __init__(self, *, calls: Calls, post: Post, finish: Callable[[LiveCall], None]) -> None:
+    def __init__(self, *, calls: Calls, post: Post, finish: Callable[[LiveCall, Valve], None]) -> None:
         """`finish` lets an answer come to the end of the event that is under way."""
         self._calls = calls
         self._post = post
@@ -82,7 +83,7 @@ class Cutting:
             live.cut = verdict
             live.tap.valve.cut(partial(_soon, loop, self._end_in_words, live))
             if not live.tap.valve.shut:
-                self._finish(live)
+                self._finish(live, live.tap.valve)
                 loop.call_later(_BETWEEN_EVENTS_WITHIN.total_seconds(), self._too_late, live)
         elif live.call.streamed:
             live.cut = verdict

@@ -96,10 +96,10 @@ class HoldingUp:
             live.held_up = False
             asyncio.get_running_loop().call_soon(self._post, live, _GoOn(live, self._read))
 
-    def finish(self, live: LiveCall) -> None:
+    def finish(self, live: LiveCall, valve: Valve) -> None:
         """Let an answer, held up or not, come to the end of the event that is under way, and to nothing behind that."""
         live.held_up = False
-        asyncio.get_running_loop().call_soon(self._post, live, _Finish(live, self._read))
+        asyncio.get_running_loop().call_soon(self._post, live, _Finish(live, self._read, valve))
 
 
 @dataclass
@@ -151,15 +151,14 @@ class _Finishing:
 @dataclass
 class _Finish(ToStream):
     read: Read
+    valve: Valve
 
     def apply(self, http: HttpLayer, stream: HttpStream, _passage: Passage, /) -> layer.CommandGenerator[None]:
-        kept, tap = stream.server_state, self.live.tap
-        held_up = isinstance(kept, Kept)
-        if tap is None or tap.valve is None or not (held_up or _streams(stream)):
-            return
-        stream.server_state = _Finishing(stream, tap.valve)
+        kept = stream.server_state
+        if isinstance(kept, Kept) or _streams(stream):
+            stream.server_state = _Finishing(stream, self.valve)
         if isinstance(kept, Kept):
-            while kept and not tap.valve.shut:
+            while kept and not self.valve.shut:
                 yield from http.event_to_child(stream, kept.take())
             if kept.upstream is not None:
                 self.read(self.live, kept.upstream, True)  # as above

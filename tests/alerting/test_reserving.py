@@ -1,6 +1,7 @@
 """Streams hold a quantum at a time; answers are ended where a budget has nothing left; calls without a bound as the budget says."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -356,16 +357,63 @@ async def test_prompts_of_others_are_counted_before_a_call_is_refused(worlds: An
     assert await world.database.read('SELECT count(*) FROM budget_history WHERE spent + held > "limit"') == [(0,)]
 
 
-async def test_a_long_prompt_is_counted_beside_the_loop(worlds: Any, a_call: Any) -> None:
+async def test_a_long_prompt_is_counted_beside_the_loop(worlds: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     world = worlds(budgets=[{"name": "b", "limit": "80000 tokens", "wait": "30s"}])
     first = a_call(text=WORDY * 60)
     assert not (await world.gate.admit(first)).blocked
 
-    async with asyncio.timeout(60):
-        verdict = await world.gate.admit(a_call(max_output_tokens=30_000))
+    counter, all_wait = world.gate._counter, threading.Event()  # noqa: SLF001 - the gate's own
+    count_now = counter.count_now
 
-    assert not verdict.blocked
-    assert [event for (event,) in await history(world, "event")] == ["hold", "trim", "hold"]
+    def count_slowly(prompt: Any, **more: Any) -> int:
+        assert all_wait.wait(60)
+        return int(count_now(prompt, **more))
+
+    monkeypatch.setattr(counter, "count_now", count_slowly)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
+        admitted = []
+        for number in range(3):
+            admitted.append(tasks.create_task(world.gate.admit(a_call(max_output_tokens=15_000))))
+            while world.ledger.waiting <= number:  # noqa: ASYNC110 - the ledger tells nobody that a call waits
+                await asyncio.sleep(0)
+        all_wait.set()
+
+    assert not any(each.result().blocked for each in admitted)
+    assert [event for (event,) in await history(world, "event")] == ["hold", "trim", *["hold"] * 3]
+
+
+async def test_a_call_that_ends_before_it_is_counted_is_left_alone(worlds: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "3000 tokens", "wait": "30s"}])
+    short, long = a_call(text=WORDY), a_call(text=WORDY + "and back")
+    await world.gate.admit(short)
+    await world.gate.admit(long)
+    counter = world.gate._counter  # noqa: SLF001 - the gate's own
+    count_now = counter.count_now
+
+    def count_and_end_the_other(prompt: Any, **more: Any) -> int:
+        world.answer(short, input_tokens=200, output_tokens=2)
+        return int(count_now(prompt, **more))
+
+    monkeypatch.setattr(counter, "count_now", count_and_end_the_other)
+    async with asyncio.timeout(60):
+        assert not (await world.gate.admit(a_call(max_output_tokens=2_000))).blocked
+
+    assert [call_id for event, call_id in await history(world, "event, call_id") if event == "trim"] == [long.id]
+
+
+async def test_as_many_prompts_are_counted_as_a_call_that_does_not_wait_needs(worlds: Any, a_call: Any) -> None:
+    world = worlds(budgets=[{"name": "b", "limit": "4500 tokens", "wait": "0s"}])
+    first = [a_call(text=WORDY) for _ in range(3)]
+    for call in first:
+        assert not (await world.gate.admit(call)).blocked
+
+    verdicts = await asyncio.gather(*(world.gate.admit(a_call(max_output_tokens=1_500)) for _ in range(2)))
+    refused = await world.gate.admit(a_call(max_output_tokens=4_000))
+
+    assert not any(verdict.blocked for verdict in verdicts)
+    assert refused.blocked
+    trims = [call_id for event, call_id in await history(world, "event, call_id") if event == "trim"]
+    assert len(trims) == len(set(trims)) >= 2
 
 
 async def test_nothing_is_counted_while_nobody_waits(worlds: Any, stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,9 @@ class Gate:
     def reader(self, _call: Call, *, content_type: str | None, headers: Any = None) -> Any:  # noqa: ARG002  # as the gate takes it
         return content_type
 
+    def give_up(self, call_id: str) -> None:
+        self.heard.append(call_id)
+
     def settle(self, call: Call, _reply: object, _facts: object) -> Any:
         self.settled.append(call.id)
 
@@ -78,6 +81,27 @@ async def test_nothing_is_remembered_of_a_blocked_call() -> None:
     judge.settle(Call("a"), None, None)
 
     assert new.settled == ["a"]
+
+
+async def test_answers_are_held_up_by_whoever_listens_and_given_up_where_they_were_admitted() -> None:
+    old, new = Gate(), Gate()
+    judge = judge_of(old)
+    await judge.admit(Call("a"))
+    judge.swap(cast("Any", new))
+    gate: Any = new
+    told: list[tuple[str, str]] = []
+
+    assert not gate.on_hold_up("a")
+    gate.on_go_on("a")
+    judge.on_hold_up = lambda call_id: told.append(("held up", call_id)) is None
+    judge.on_go_on = lambda call_id: told.append(("goes on", call_id))
+    assert gate.on_hold_up("a")
+    gate.on_go_on("a")
+    judge.give_up("a")
+    judge.give_up("b")
+
+    assert told == [("held up", "a"), ("goes on", "a")]
+    assert (old.heard, new.heard) == (["a"], [])
 
 
 def test_what_the_ledger_says_is_passed_on() -> None:

@@ -191,3 +191,78 @@ async def test_every_grant_was_tested(bench: Any) -> None:
     [await each.get() for each in answers]
 
     assert await bench.database.read(GRANTS) == [(0,)]
+
+
+async def test_what_is_given_back_is_noted_and_kept_with_the_row(bench: Any) -> None:
+    call = bench.call()
+    await bench.ledger.admit(bench.intent(bench.hold(100, "second"), bench.hold(300), call=call))
+
+    bench.ledger.give_back(call.id, {"hard": 120})
+    bench.ledger.give_back("nobody", {"hard": 5})
+    await bench.ledger.drain()
+
+    assert await bench.spent_held() == (0, 180)
+    assert await bench.history("event, budget_id, amount, held") == [
+        ("hold", "second", 100, 100),
+        ("hold", "hard", 300, 300),
+        ("trim", "hard", 120, 180),
+    ]
+    assert await bench.another_ledger().recover() == 1
+    assert await bench.history("event, budget_id, amount") == [
+        ("hold", "second", 100),
+        ("hold", "hard", 300),
+        ("trim", "hard", 120),
+        ("charge_unknown", "second", 100),
+        ("charge_unknown", "hard", 180),
+    ]
+
+
+async def test_a_batch_with_a_contradiction_gives_back_all_the_same(bench: Any) -> None:
+    call, twice = await admitted(bench, 300), bench.call()
+
+    bench.ledger.give_back(call.id, {"hard": 120})
+    admissions = [bench.ledger.admit(bench.intent(bench.hold(10), call=twice)) for _ in range(2)]
+    answers = await asyncio.gather(*admissions, top_up(bench, call, 50).get(), return_exceptions=True)
+    bench.settle(call, 200)
+    await bench.ledger.drain()
+
+    assert sum(isinstance(answer, Granted) for answer in answers) == 2
+    assert ("trim", 120) in await bench.history("event, amount")
+    assert await bench.spent_held() == (200, 10)
+    assert await bench.database.read("SELECT overshoot FROM budget_periods WHERE budget_id = 'hard'") == [(0,)]
+
+
+async def test_it_is_said_when_somebody_waits_and_nothing_that_could_help_is_on_its_way(bench: Any) -> None:
+    told: list[bool] = []
+    bench.ledger.on_short = lambda: told.append(bench.ledger.busy)
+    running, other = await admitted(bench, 500), await admitted(bench, 490)
+    assert (told, bench.ledger.short) == ([], frozenset())
+
+    answers = top_up(bench, running, 200)
+    assert isinstance(await answers.get(), Denied)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (told, bench.ledger.short) == ([False], {"hard"})
+    assert bench.ledger.is_short_of([bench.budgets["hard"]])
+    assert not bench.ledger.is_short_of([bench.budgets["second"]])
+    bench.settle(other, 100)
+    assert isinstance(await answers.get(), Granted)
+
+    assert told == [False]
+    assert not bench.ledger.is_short_of([bench.budgets["hard"]])
+
+
+async def test_who_ends_while_it_is_held_up_leaves_nothing_behind(bench: Any) -> None:
+    call = await admitted(bench, 500)
+    denied = Denied(bench.budgets["hard"], (await bench.ledger.budgets())[0], 10)
+    bench.ledger.pause(call.id, denied, lambda: None)
+    opened = bench.ledger.open_calls[call.id]
+    assert opened.paused is not None
+    bench.ledger.go_on(call.id)
+    assert opened.paused is None
+
+    bench.settle(call, 5)
+    bench.ledger.pause(call.id, denied, lambda: None)
+    bench.ledger.go_on(call.id)
+
+    assert call.id not in bench.ledger.open_calls
