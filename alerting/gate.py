@@ -1,7 +1,7 @@
 """Judging before a call is sent: rules, size, drift, rates, budgets; and the settling after it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from alerting.finding import Action, Finding, Occurrence, Refusal, Verdict
 from alerting.people import People
 from alerting.policing import Policing
 from alerting.policy import Policy
-from alerting.reserving import Reserving
+from alerting.reserving import Check, Reserving
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.settings import DetectorSettings
@@ -122,8 +122,7 @@ class Gate:
         self._reserving = reserving = Reserving(
             budgets=budgets, ledger=ledger, meter=meter, book=book, now=now, enforces=self._enforces, answers=self, spool=spool
         )
-        kept = map(reserving.without_store, (self._drift, self._tool_drift))
-        self._checks = (self._policing.check, self._format, self._size, *kept, self._rate)
+        self._checks = tuple(self._configured(reserving.without_store))
         self._sends = reserving.without_store(self._transactions)
         self._leases = self._reserving.leases
         self.on_cut: Callable[[str, Verdict], None] | None = None
@@ -142,6 +141,20 @@ class Gate:
     def rules(self) -> Sequence[RuleSettings]:
         """The rules that it was given, in the order of the config."""
         return self._policing.rules.settings
+
+    def _configured(self, without_store: Callable[[Check], Check]) -> Iterator[Check]:
+        """Yield what each call is to be looked at for, in order."""
+        yield self._policing.check
+        if self._unknown_formats == "refuse":
+            yield self._format
+        if self._detectors.size is not None:
+            yield self._size
+        if self._detectors.drift is not None:
+            yield without_store(self._drift)
+        if self._tools is not None:
+            yield without_store(self._tools.check)
+        if self._rates:
+            yield self._rate
 
     # --- before ----------------------------------------------------------------------------------------------------------
 
@@ -199,7 +212,7 @@ class Gate:
 
     async def _format(self, trial: Trial) -> None:
         call = trial.call
-        if call.consumption is Consumption.UNREAD and self._unknown_formats == "refuse":
+        if call.consumption is Consumption.UNREAD:
             trial.hear(meter_gap.unread(call, action=Action.BLOCK, at=self._now()), Refusal.UNKNOWN_FORMAT)
 
     async def _size(self, trial: Trial) -> None:
@@ -224,15 +237,11 @@ class Gate:
         if finding := detector.check(call, seen, normal):
             trial.hear(finding, Refusal.PROMPT_DRIFT)
 
-    async def _tool_drift(self, trial: Trial) -> None:
-        if self._tools is not None:
-            await self._tools.check(trial)
-
     async def _rate(self, trial: Trial) -> None:
         if self._rates.exact_matters(trial.call, bound=trial.size.best):
             await trial.size.count()
-        found = self._rates.take(trial.call, input_tokens=trial.size.best, enforce=self._enforces)
-        trial.hear_all(found, Refusal.RATE_LIMIT)
+        if found := self._rates.take(trial.call, input_tokens=trial.size.best, enforce=self._enforces):
+            trial.hear_all(found, Refusal.RATE_LIMIT)
 
     async def _transactions(self, trial: Trial) -> None:
         """Judge what the call would send to a blockchain, after all else: what is let through counts as sent."""

@@ -30,6 +30,7 @@ STATUS = {
 }
 """The status that a refused call is answered with and recorded under."""
 
+_ALLOWED = Verdict(action=Action.ALLOW)
 _WOULD = "In enforce mode this call would have been refused."
 
 
@@ -82,6 +83,8 @@ class Trial:
     @property
     def verdict(self) -> Verdict:
         """The decision as it stands."""
+        if not self.occurrences:
+            return _ALLOWED if self.rule_id is None else Verdict(action=Action.ALLOW, rule_id=self.rule_id)
         findings = tuple(occurrence.finding for occurrence in self.occurrences)
         if self.refused is None:
             message = " ".join(finding.message for finding in findings)

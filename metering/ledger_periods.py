@@ -21,13 +21,14 @@ class Periods:
 
     def place(self, holds: Sequence[Hold], at: datetime) -> tuple[PlacedHold, ...]:
         """Return the holds in the periods of a moment, which is now."""
-        return tuple(PlacedHold(hold, period, to_micros(period.starts_at)) for hold in holds for period in (self.current(hold.budget, at),))
+        periods = [self.current(hold.budget, at) for hold in holds]
+        return tuple([PlacedHold(hold, period, to_micros(period.starts_at)) for hold, period in zip(holds, periods, strict=True)])
 
     def current(self, budget: Budget, at: datetime) -> Period:
         """Return the period of a moment, or the latest that was ever current."""
         period = budget.period(at)
         latest = self._latest.get(budget.id)
-        if latest is not None and period.starts_at <= latest.starts_at:
+        if latest is not None and (period is latest or period.starts_at <= latest.starts_at):
             return latest
         self._latest[budget.id] = period
         return period

@@ -1,6 +1,6 @@
 """What a call will cost at most, and what it has cost."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from metering.call import Call, Consumption, Ending, Endpoint, Reply
@@ -172,7 +172,8 @@ class Meter:
             return ordered
         if facts.usage is not None and facts.usage.is_empty:
             return Reading(source=Source.NONE, model=facts.model)  # blocked before the model saw it (Model Armor)
-        return replace(self._charged(call, reply, facts, input_tokens), job=_job(call, facts))
+        charged, job = self._charged(call, reply, facts, input_tokens), _job(call, facts)
+        return charged if job is None else replace(charged, job=job)
 
     def _charged(self, call: Call, reply: Reply, facts: ReplyFacts, input_tokens: int | None) -> Reading:
         """Return the reading of an answer that costs something: as reported where it is, else as estimated where it can be."""
@@ -263,10 +264,11 @@ def _answering(call: Call, facts: ReplyFacts) -> set[str | None]:
     return {call.model, facts.model} if facts.model else {call.model, *call.models[:_MOST_FALLBACKS]}
 
 
-def _names(call: Call, model: str | None) -> Iterable[str | None]:
+def _names(call: Call, model: str | None) -> Sequence[str | None]:
     """Return the names to look for a price by. On Bedrock the path tells the region of a price (`us.`, `global.`), the answer does not."""
-    names = (call.model, model) if call.provider == "aws.bedrock" else (model, call.model)
-    return dict.fromkeys(names)
+    if model == call.model:
+        return (model,)
+    return (call.model, model) if call.provider == "aws.bedrock" else (model, call.model)
 
 
 def _consumed_nothing(call: Call, reply: Reply) -> bool:

@@ -36,6 +36,8 @@ def compile_patterns(patterns: Patterns) -> Test:
 def compile_scope(scope: Scope) -> Callable[[Call], bool]:
     """Return the test of a scope: every field given must match. An empty scope is every call."""
     tests = [(read, compile_patterns(patterns)) for name, read in _READ.items() if (patterns := getattr(scope, name)) is not None]
+    if not tests:
+        return lambda _call: True
     return lambda call: all(test(read(call)) for read, test in tests)
 
 

@@ -109,7 +109,7 @@ class Usage:
     @property
     def is_empty(self) -> bool:
         """Whether nothing at all was counted."""
-        return self == NO_USAGE
+        return self.input_tokens is None and self.output_tokens is None and self == NO_USAGE
 
 
 _UNITS = (

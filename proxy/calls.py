@@ -21,7 +21,7 @@ from proxy.identity import Identity
 from proxy.raw import RawRequest
 from proxy.tap import Tap
 from proxy.valve import Valve
-from storage.ids import uuid7
+from storage.ids import uuid7_text
 
 _NO_PROMPT = Prompt()
 
@@ -163,7 +163,7 @@ def call_of(raw: RawRequest, meaning: Canonical, *, identity: Identity, at: date
     caller = identity.caller(raw)
     agent = raw.headers.get(b"user-agent")
     call = Call(
-        id=str(uuid7(at)),
+        id=uuid7_text(at),
         started_at=at,
         door=raw.door,
         provider=raw.provider.id,

@@ -7,25 +7,29 @@ from datetime import datetime, timedelta
 _SLACK = timedelta(minutes=1)
 _RANDOM_BYTES = 10
 _DRAWN_AT_ONCE = 400
-_random = bytearray()
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""A digit whose two upper bits are those of RFC 9562, and whose lower two are as they were."""
+_drawn: list[str] = []
 
 
 def uuid7(at: datetime) -> uuid.UUID:
     """Return a UUIDv7 whose first 48 bits are `at` in unix milliseconds; the rest is random."""
-    millis = int(at.timestamp() * 1000)
-    value = (millis << 80) | int.from_bytes(_draw())
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return uuid.UUID(int=value)
+    return uuid.UUID(uuid7_text(at))
 
 
-def _draw() -> bytes:
-    """Return fresh bytes of the system's generator, asked for many at once: each question is a system call."""
-    if not _random:
-        _random.extend(os.urandom(_RANDOM_BYTES * _DRAWN_AT_ONCE))
-    drawn = bytes(_random[-_RANDOM_BYTES:])
-    del _random[-_RANDOM_BYTES:]
-    return drawn
+def uuid7_text(at: datetime) -> str:
+    """Return the same written out, without an object that takes three times as long to make and to write."""
+    digits = f"{int(at.timestamp() * 1000):012x}"
+    if not _drawn:
+        _draw()
+    drawn = _drawn.pop()
+    return f"{digits[:8]}-{digits[8:]}-7{drawn[:3]}-{_VARIANT[drawn[3]]}{drawn[4:7]}-{drawn[7:19]}"
+
+
+def _draw() -> None:
+    """Take fresh digits of the system's generator, many at once: each question is a system call."""
+    random = os.urandom(_RANDOM_BYTES * _DRAWN_AT_ONCE)
+    _drawn.extend(random[at : at + _RANDOM_BYTES].hex() for at in range(0, len(random), _RANDOM_BYTES))
 
 
 def first_id(since: datetime) -> str:
