@@ -1,7 +1,9 @@
 """A back-test over the ledger says of every call what the gateway said when the call was made."""
 
+import asyncio
 import json
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import pytest
 import yaml
 
 from tests.end_to_end.replay import Replay, choose
+from tests.end_to_end.test_hard_budget_leases import Through, answering, asks, budgets, run
 from tests.support import corpus
 from tests.support.gateway import Gateway
+from tests.support.provider import Provider
+from tollwatch import cli
 
 RULES: list[dict[str, Any]] = [
     {"id": "o-models", "match": {"model": ["o1*", "o3*", "*-mini*"]}, "action": "allow", "priority": 5},
@@ -45,26 +50,63 @@ REFUSING: list[dict[str, Any]] = [
     {"name": "unbounded", "limit": "90 USD", "period": "month", "unpriced": "refuse"},
 ]
 """Each refuses or cuts some of the calls: by its worst case, its input alone, a quantum at a time, or since nothing bounds a cost."""
+WORST: dict[str, Any] = {"name": "worst", "limit": "0.01 USD", "period": "month", "reserve": "worst_case"}
+COUNTED: dict[str, Any] = {"name": "counted", "limit": "4000 tokens", "period": "month", "scope": {"model": "gpt-4o"}, "quantum": 200}
+
+type BackTest = Callable[[Gateway, Path], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def back_test(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> BackTest:
+    """Run the command in this process, beside the gateway: what is in a file, told as JSON."""
+
+    def tell(gateway: Gateway, file: Path) -> list[dict[str, Any]]:
+        monkeypatch.setenv("TOLLWATCH_CONFIG", str(gateway.config_file))
+        capsys.readouterr()
+        assert cli.main(["rules", "backtest", str(file), "--json", "--samples", "100000", "--monitor"]) == 0
+        return list(json.loads(capsys.readouterr().out))
+
+    return tell
 
 
 @pytest.mark.skipif(not corpus.CORPUS.is_dir(), reason=corpus.MISSING)
 @pytest.mark.timeout(240)
-def test_a_back_test_is_what_the_gateway_said_at_the_time(tmp_path: Path) -> None:
+def test_a_back_test_is_what_the_gateway_said_at_the_time(tmp_path: Path, back_test: BackTest) -> None:
     written = {"rules": [{"title": f"Rule {rule['id']}", **rule} for rule in RULES], "budgets": [*BUDGETS, *REFUSING]}
     config = {"mode": "monitor", "detectors": {"prompt_drift": {"enabled": False}}, **written}
     file = tmp_path / "tested.yaml"
     file.write_text(yaml.safe_dump(written))
     replay = Replay(choose(110, seed=11), seed=11, quiet=True, config=config, slow_hosts={"api.groq.com", "api.deepseek.com"})
 
-    replay.run(tmp_path, then=lambda gateway: compare(gateway, file))
+    replay.run(tmp_path, then=lambda gateway: compare(gateway, back_test(gateway, file)))
 
     assert len(replay.outcomes) > 100
 
 
-def compare(gateway: Gateway, file: Path) -> None:
-    """Hold every rule and budget against what was recorded while the calls passed."""
-    told = gateway.command("rules", "backtest", str(file), "--json", "--samples", "100000", "--monitor").stdout
-    results = {one.get("rule_id") or one["budget"]: one for one in json.loads(told)}
+@pytest.mark.parametrize("clients", [pytest.param(12, id="12"), pytest.param(80, id="80", marks=pytest.mark.soak)])
+def test_of_many_clients_at_once_it_names_the_calls_that_monitor_mode_named(tmp_path: Path, back_test: BackTest, clients: int) -> None:
+    asked = asks(clients, hidden=True)
+    limited = [*budgets(asked, share=0.5, room=False), WORST, COUNTED]
+    file = tmp_path / "tested.yaml"
+    file.write_text(yaml.safe_dump({"budgets": limited}))
+    config = {"mode": "monitor", "budgets": limited, "identity": [{"header": "x-tollwatch-user"}]}
+    with Provider(tmp_path) as provider, Gateway(tmp_path, provider, config=config) as gateway:
+        provider.script = answering(asked)
+        asyncio.run(run(asked, Through(gateway)))
+        gateway.wait_settled(sum(map(len, asked)))
+
+        results = {one["budget"]: one for one in back_test(gateway, file)}
+        live = {name: refused_by(gateway, name) for name in results}
+    for name, result in results.items():
+        assert {row["id"] for row in result["samples"]} == live[name], name
+        assert (result["refused"] + result["cut"], result["refused_maybe"]) == (len(live[name]), 0), name
+    assert sum(result["refused"] for result in results.values()) > clients
+    assert sum(result["cut"] for result in results.values()) > 0
+
+
+def compare(gateway: Gateway, told: Sequence[dict[str, Any]]) -> None:
+    """Hold what is told of every rule and budget against what was recorded while the calls passed."""
+    results = {one.get("rule_id") or one["budget"]: one for one in told}
     alerted = told_of_rules(gateway)
     for rule in RULES:
         result, recorded = results[rule["id"]], decided(gateway, rule["id"])
