@@ -96,15 +96,11 @@ def _bound(each: tuple[str, OpenCall]) -> int:
 
 def _end_of_a_ring(open_calls: Mapping[str, OpenCall]) -> Callable[[], None] | None:
     """Return what ends the last of the answers that wait in vain: whatever runs, or would run then, holds nothing of their budgets."""
-    may_come_back: set[Key] = set()
-    waiting: list[OpenCall] = []
-    for opened in open_calls.values():
-        if opened.paused is None:
-            may_come_back.update(placed.key for placed in opened.placed)
-        else:
-            waiting.append(opened)
-    while hopeful := [opened for opened in waiting if opened.paused is not None and opened.paused.key in may_come_back]:
+    waiting = [(opened.paused, opened) for opened in open_calls.values() if opened.paused is not None]
+    if not waiting:
+        return None
+    may_come_back: set[Key] = {placed.key for opened in open_calls.values() if opened.paused is None for placed in opened.placed}
+    while hopeful := [opened for paused, opened in waiting if paused.key in may_come_back]:
+        waiting = [(paused, opened) for paused, opened in waiting if paused.key not in may_come_back]
         may_come_back.update(placed.key for opened in hopeful for placed in opened.placed)
-        waiting = [opened for opened in waiting if opened not in hopeful]
-    last = waiting[-1].paused if waiting else None
-    return None if last is None else last.end
+    return waiting[-1][0].end if waiting else None

@@ -190,6 +190,19 @@ async def test_a_client_that_leaves_an_answer_that_is_held_up_has_left(house: An
     assert isinstance(shared, bool)
 
 
+async def test_an_upstream_that_breaks_off_meanwhile_has_broken_off(house: Any, *, shared: bool) -> None:
+    connection = await begin(house, stream(*EVENTS[:3], then="reset"), chunks=3)
+    live = await hold_up(house)
+
+    house.gate.on_go_on(live.call.id)
+    rest = await rest_of(connection)
+
+    assert (rest.whole, rest.body) == (False, b"")
+    assert (await house.row(ending="upstream_reset")).id == live.call.id
+    assert isinstance(shared, bool)
+    connection.abort()
+
+
 async def test_what_is_used_up_by_what_was_kept_is_held_up_again(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.holding_up.SHARED", {None, b"", b"http/1.1"})
     monkeypatch.setattr("proxy.gauge.STEP", 1)
