@@ -1,6 +1,7 @@
 """Addresses as people write them in the config."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,6 +16,21 @@ def host_and_port(value: str) -> tuple[str, int]:
     if not colon or not name or not _is_port(port):
         raise ValueError(f"{value!r} is no address with a port; write for example '127.0.0.1:8443'")
     return name.strip("[]"), int(port)
+
+
+def door_address(value: str) -> tuple[str, int]:
+    """Return the host and port (0: any free one) that a door listens on; raise ValueError where not only this machine reaches it."""
+    name, _, port = value.rpartition(":")
+    host = "127.0.0.1" if name == "localhost" else name.strip("[]")
+    if not host or not port.isdecimal() or not port.isascii() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not an address to listen on: write host:port, for example '127.0.0.1:8080'")
+    try:
+        here = ip_address(host).is_loopback
+    except ValueError:
+        here = False
+    if not here:
+        raise ValueError(f"refusing to listen on {value}: whoever reaches the gateway may use it; listen on 127.0.0.1")
+    return host, int(port)
 
 
 def upstream_url(value: str) -> str:
@@ -61,5 +77,6 @@ def _checked(parse: Callable[[str], object]) -> AfterValidator:
 
 
 type Address = Annotated[str, _checked(host_and_port)]
+type DoorAddress = Annotated[str, _checked(door_address)]
 type UpstreamUrl = Annotated[str, _checked(upstream_url)]
 type ProxyUrl = Annotated[str, _checked(proxy_address)]

@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +24,7 @@ from metering.call import Ending
 from metering.settings import MeteringSettings, ServiceSettings, UserSettings
 from proxy import patches, processes, secret_files
 from proxy.addon import TollwatchAddon
+from proxy.addresses import door_address
 from proxy.ask_for_usage import UsageAsking
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls
@@ -113,11 +113,9 @@ class ProxyServer:
         self.base_url_address: Listen = ("127.0.0.1", 0)
 
     async def start(self) -> None:
-        """Open both doors. Raises ListenError (port in use, not loopback), or ValueError for settings that mean nothing."""
+        """Open both doors. Raises ListenError (port in use), or ValueError for settings that mean nothing."""
         patches.install()
-        forward = _address("proxy.listen", self._settings.listen)
-        base_url = _address("proxy.base_url_listen", self._settings.base_url_listen)
-        forward, base_url = _free_ports(forward, base_url)
+        forward, base_url = _free_ports(door_address(self._settings.listen), door_address(self._settings.base_url_listen))
         if forward == base_url:
             raise ListenError(
                 errno.EADDRINUSE, f"proxy.listen and proxy.base_url_listen are both {self._settings.listen}; give one of them another port"
@@ -268,25 +266,6 @@ def listen_error(key: str, address: Listen, error: Exception) -> ListenError:
     else:
         remedy = f"{error}; check {key}"
     return ListenError(number or errno.EINVAL, f"Cannot listen on {_text(address)} ({key}): {remedy}")
-
-
-def _address(key: str, value: str) -> Listen:
-    host, _, port = value.rpartition(":")
-    host = host.strip("[]")
-    if not port.isdecimal() or int(port) > 65535 or not host:
-        raise ValueError(f"{key}: {value!r} is no address; write for example '127.0.0.1:8080'")
-    if host == "localhost":
-        host = "127.0.0.1"
-    try:
-        loopback = ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ListenError(
-            errno.EINVAL,
-            f"Refusing to listen on {value} ({key}): whoever reaches the gateway may use it; listen on 127.0.0.1",
-        )
-    return host, int(port)
 
 
 def _free_ports(*addresses: Listen) -> list[Listen]:

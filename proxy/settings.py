@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from metering.settings import Section
 from metering.units import ByteSize, off
-from proxy.addresses import Address, ProxyUrl, UpstreamUrl
+from proxy.addresses import Address, DoorAddress, ProxyUrl, UpstreamUrl
 
 
 class BodyLimits(Section):
@@ -21,8 +21,8 @@ class BodyLimits(Section):
 class ProxySettings(Section):
     """The `proxy` section."""
 
-    listen: str = "127.0.0.1:8080"
-    base_url_listen: str = "127.0.0.1:8081"
+    listen: DoorAddress = "127.0.0.1:8080"
+    base_url_listen: DoorAddress = "127.0.0.1:8081"
     upstreams: Mapping[str, UpstreamUrl] = {}
     """base-URL prefix → URL; adds or replaces (`ollama: http://127.0.0.1:11434`)."""
     resolve: Mapping[str, Address] = {}

@@ -71,15 +71,13 @@ class Config(Section):
     notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
 
-    @field_validator("proxy", "api")
+    @field_validator("api")
     @classmethod
-    def _addresses(cls, section: ProxySettings | ApiSettings) -> ProxySettings | ApiSettings:
-        for name in ("listen", "base_url_listen"):
-            if value := getattr(section, name, None):
-                try:
-                    listen_address(value)
-                except ValueError as error:
-                    raise ValueError(f"{name}: {error}") from error
+    def _address(cls, section: ApiSettings) -> ApiSettings:
+        try:
+            listen_address(section.listen)
+        except ValueError as error:
+            raise ValueError(f"listen: {error}") from error
         return section
 
     @field_validator("users", "services", "budgets", "rules", "usage_alerts")

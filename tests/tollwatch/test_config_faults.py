@@ -41,6 +41,7 @@ RULE = "- {id: A, title: B, action: block, match: "
         ("notify: {email: {host: a, from: b, to: [c@d.e]}}", ":1: notify.email.from: 'b' is no address: write for example"),
         ("api: {listen: 3100}", ":1: api.listen: 3100 is not text; put it in quotes"),
         ("api: {listen: '3100'}", ":1: api: listen: '3100' is not an address to listen on: write host:port, for example '127.0.0.1:8080'"),
+        ("proxy: {listen: '0.0.0.0:8080'}", ":1: proxy.listen: refusing to listen on 0.0.0.0:8080: whoever reaches the gateway may use it"),
         ("proxy: {listen: '127.0.0.1:3100'}", "must differ, but 127.0.0.1:3100 stands for more than one"),
         ("proxy: 5", ":1: proxy: 5 is not a section; write its keys on the lines below, or {key: value}"),
         ("proxy:\n  upstreams:\n    x: ftp://a", ":3: proxy.upstreams.x: 'ftp://a' is no http or https URL of a server; write for example"),
