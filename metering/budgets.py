@@ -1,7 +1,9 @@
 """Budgets: which calls they are about, in what unit, over which periods."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from metering.call import Call
@@ -12,6 +14,7 @@ from metering.units import Limit
 
 _FROM_WIDE_TO_NARROW = ("provider", "department", "service", "model", "agent", "user", "key_id")
 """What a scope speaks of: many calls first, few last."""
+_WHOLE = 1.0
 _REMEMBERED = 4_096
 """Combinations of caller and model whose budgets are remembered."""
 
@@ -19,18 +22,23 @@ _REMEMBERED = 4_096
 class Budget:
     """One budget of the config. Its `id` is its name; two budgets are the same when their ids are."""
 
-    __slots__ = ("_current", "id", "limit", "matches", "settings", "zone")
+    __slots__ = ("_current", "id", "limit", "matches", "settings", "thresholds", "zone")
 
     def __init__(self, settings: BudgetSettings) -> None:
         self.id: str = settings.name
         self.settings = settings
         self.limit: Limit = settings.limit
+        self.thresholds = tuple((share, self._reached_at(share)) for share in (*settings.warn_at, _WHOLE))
+        """The shares that are told when they are reached, the whole included, and the least spending that reaches each."""
         self.matches = compile_scope(settings.scope)
         self.zone = ZoneInfo(settings.timezone)
         self._current: Period | None = None
 
     def __repr__(self) -> str:
         return f"Budget({self.id!r}, {self.limit}, {self.settings.period})"
+
+    def _reached_at(self, share: float) -> int:
+        return math.ceil(Decimal(str(share)) * self.limit.amount)  # as written in the config: 0.55 of 100 is 55
 
     @property
     def narrowness(self) -> tuple[list[int], int]:

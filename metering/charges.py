@@ -4,10 +4,12 @@ from metering.budgets import Budget
 from metering.reading import Reading, Source
 from metering.usage import Usage
 
+_UNCHARGED = frozenset({Source.NONE, Source.DEFERRED})
+
 
 def charge(budget: Budget, held: int, reading: Reading) -> tuple[int, str]:
     """Return the amount in the budget's unit, and the event of the budget's history: settle, release or charge_unknown."""
-    if reading.source in {Source.NONE, Source.DEFERRED}:
+    if reading.source in _UNCHARGED:
         return 0, "release"
     known = reading.cost_nano if budget.limit.unit == "usd" else _tokens(reading)
     if known is None:

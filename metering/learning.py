@@ -73,14 +73,17 @@ class Learner:
     def hear(self, call: Call, reading: Reading) -> None:
         """Take note of a settled call, when it can teach something; cheap, and it never waits."""
         tokens = reading.usage.input_tokens
-        if not tokens or reading.source not in _REPORTED or call.consumption is not Consumption.METERED or not _teaches(call):
+        if not tokens or reading.source not in _REPORTED or call.consumption is not Consumption.METERED:
+            return
+        chars = call.prompt.chars
+        if not _teaches(call, chars):
             return
         key = (call.provider, call.model)
         heard = self._heard[key] = self._heard.get(key, -1) + 1
         if len(self._heard) > _WAITING * _EVERY:
             self._heard.popitem(last=False)
         # A long prompt takes as much longer to count as it teaches nothing more: the longer, the rarer.
-        every = _EVERY * (1 + call.prompt.chars // _LONG)
+        every = _EVERY * (1 + chars // _LONG)
         if (heard < _FIRST or heard % every == 0) and len(self._reports) < _WAITING:
             self._reports.append(_Report(call, tokens))
             self._wake.set()
@@ -120,12 +123,12 @@ class Learner:
             self._estimates.learn(call.provider, call.model, parts, report.tokens)
 
 
-def _teaches(call: Call) -> bool:
+def _teaches(call: Call, chars: int) -> bool:
     """Whether what the provider counts is what the request shows."""
     prompt = call.prompt
     kept_there = prompt.stored or call.wire_format == "openai.realtime"
     shown = not prompt.media and not prompt.server_tools and not kept_there
-    return shown and 0 < prompt.chars + len(prompt.tools) <= _LONGEST
+    return shown and 0 < chars + len(prompt.tools) <= _LONGEST
 
 
 def _saved(factors: Factors) -> str:

@@ -22,13 +22,8 @@ class PlacedHold:
 
     hold: Hold
     period: Period
-    starts_at: int
-    """Microseconds, as the store keeps it."""
-
-    @property
-    def key(self) -> Key:
-        """The budget's period."""
-        return self.hold.budget.id, self.starts_at
+    key: Key
+    """The budget's period, as the store keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,11 @@ class Periods:
 
     def place(self, holds: Sequence[Hold], at: datetime) -> tuple[PlacedHold, ...]:
         """Return the holds in the periods of a moment, which is now."""
-        periods = [self.current(hold.budget, at) for hold in holds]
-        return tuple([PlacedHold(hold, period, to_micros(period.starts_at)) for hold, period in zip(holds, periods, strict=True)])
+        placed: list[PlacedHold] = []
+        for hold in holds:
+            period = self.current(hold.budget, at)
+            placed.append(PlacedHold(hold, period, (hold.budget.id, to_micros(period.starts_at))))
+        return tuple(placed)
 
     def current(self, budget: Budget, at: datetime) -> Period:
         """Return the period of a moment, or the latest that was ever current."""

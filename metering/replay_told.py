@@ -4,13 +4,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from types import MappingProxyType
 
 from metering.budgets import Budget
 from metering.ledger_rows import LedgerRow
-
-_FULL = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +63,6 @@ class Told:
         """Take in what a settlement carried the spending of a period over."""
         if at < self.since:
             return
-        for share in (*self.budget.settings.warn_at, _FULL):
-            threshold = Decimal(str(share)) * self.budget.limit.amount
+        for share, threshold in self.budget.thresholds:
             if before < threshold <= after:
                 self.crossings.append(Crossing(at=at, starts_at=starts_at, call_id=row.id, share=share, spent=after))

@@ -1,6 +1,7 @@
 """Tokens of a call. Unknown is None, never 0; usage of several parts adds with `+`."""
 
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal
 
 
@@ -104,7 +105,8 @@ class Usage:
     @property
     def units(self) -> dict[str, int]:
         """Return what is charged and stands in no other count, by name: for the ledger."""
-        return {name: amount for name in _UNITS if (amount := getattr(self, name))}
+        amounts = _amounts(self)
+        return {name: amount for name, amount in zip(_UNITS, amounts, strict=True) if amount} if any(amounts) else {}
 
     @property
     def is_empty(self) -> bool:
@@ -125,6 +127,7 @@ _UNITS = (
     "compute_ms",
     "web_searches",
 )
+_amounts = attrgetter(*_UNITS)
 
 
 def _within(share: int | None, whole: int | None) -> int | None:

@@ -66,15 +66,8 @@ class BaseUrlDoor:
             return refusal.answer(Dialect.OPENAI, self._unknown(prefix))
         if _signs_host(path, headers) and found.host.endswith(_AWS):
             return refusal.answer(found.target.provider.dialect, _SIGNED)
-        question, query = path.partition("?")[1:]
-        return Destination(
-            target=found.target,
-            scheme=found.scheme,
-            host=found.host,
-            port=found.port,
-            authority=found.authority,
-            path=found.path + question + query,
-        )
+        _path, question, query = path.partition("?")
+        return replace(found, path=found.path + question + query) if question else found
 
     def _find(self, prefix: str, rest: str) -> Destination | None:
         found = target(prefix.partition("?")[0], rest, self._upstreams)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 
 from alerting.finding import Action, AlertKind, Finding, Subject
 from alerting.kinds import KINDS
@@ -20,9 +19,7 @@ _WOULD_CUT = "In enforce mode it would have been ended there."
 
 def crossings(call: Call, move: BudgetMove) -> Iterator[Finding]:
     """Return a finding for each threshold that a settlement carried the budget over, 100 % included."""
-    budget = move.state.budget
-    for share in (*budget.settings.warn_at, _FULL):
-        threshold = Decimal(str(share)) * budget.limit.amount  # as written in the config: 0.55 of 100 is 55
+    for share, threshold in move.state.budget.thresholds:
         if move.spent_before < threshold <= move.spent_after:
             yield _reached(call, move.state, share=share)
 
