@@ -53,6 +53,7 @@ class BaseUrlDoor:
         self._hosts = frozenset(host.lower() for host in hosts)
         self.prefixes = tuple(sorted({provider.prefix for provider in PROVIDERS if provider.prefix} | set(upstreams)))
         self._target = lru_cache(maxsize=1024)(self._find)
+        self._is_own = lru_cache(maxsize=256)(self._means_this)
 
     def answer(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Answer | Destination:
         """Return where a request leads, or the answer that it gets here."""
@@ -83,8 +84,11 @@ class BaseUrlDoor:
         )
 
     def _guard(self, headers: Mapping[bytes, bytes]) -> Problem | None:
-        host = headers.get(b"host", b"").decode("latin-1").lower()
-        if not self._is_own(host):
+        named = headers.get(b"host", b"")
+        if self._is_own(named) and b"origin" not in headers and b"sec-fetch-site" not in headers:
+            return None  # no browser asks
+        host = named.decode("latin-1").lower()
+        if not self._is_own(named):
             return Problem(
                 status=421,
                 code="tollwatch_host",
@@ -103,7 +107,9 @@ class BaseUrlDoor:
             )
         return None
 
-    def _is_own(self, host: str) -> bool:
+    def _means_this(self, named: bytes) -> bool:
+        """Whether a Host header means this door."""
+        host = named.decode("latin-1").lower()
         name, colon, port = host.rpartition(":")
         if not colon or "]" in port:
             name = host

@@ -23,34 +23,21 @@ def fenced[S: Fenced, D](hook: Callable[[S, D], Awaitable[None] | None]) -> Call
 
     @wraps(hook)
     def guarded(self: S, data: D) -> Awaitable[None] | None:
-        with _Fence(self, name, data):
+        try:
             result = hook(self, data)
-            return None if result is None else _rest(self, name, data, result)
-        return None
+        except BaseException as error:  # noqa: BLE001 - RecursionError, MemoryError, a panic of a native module, a cancellation
+            self.hook_failed(name, data, error)
+            return None
+        return None if result is None else _rest(self, name, data, result)
 
     return guarded
 
 
 async def _rest(addon: Fenced, name: str, data: object, result: Awaitable[None]) -> None:
-    with _Fence(addon, name, data):
+    try:
         await result
-
-
-class _Fence:
-    """Catches every BaseException: RecursionError, MemoryError, a panic of a native module, a cancellation."""
-
-    __slots__ = ("_addon", "_data", "_name")
-
-    def __init__(self, addon: Fenced, name: str, data: object) -> None:
-        self._addon, self._name, self._data = addon, name, data
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> bool:
-        if error is not None:
-            self._addon.hook_failed(self._name, self._data, error)
-        return True
+    except BaseException as error:  # noqa: BLE001 - as above
+        addon.hook_failed(name, data, error)
 
 
 def hooks_of(addon: type) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import pytest
 
 from alerting.finding import Action
 from alerting.rule_settings import RuleSettings
+from alerting.settings import DetectorSettings, RateLimitSettings
 from metering.settings import BudgetSettings
 from storage.database import StoreError
 from tests.support import answers
@@ -54,7 +55,9 @@ def failing(kind: type[BaseException]) -> Any:
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_fault_of_any_kind_at_any_point_sends_nothing(house: Any, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+async def test_a_fault_of_any_kind_at_any_point_sends_nothing(open_house: Any, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    limit = RateLimitSettings(per="minute", requests=1_000)  # without one nothing is asked of the rates
+    house = await open_house(detectors=DetectorSettings(rate_limits=(limit,)))
     for kind in KINDS:
         with monkeypatch.context() as patch:
             patch.setattr(POINTS[point], failing(kind))
