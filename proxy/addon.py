@@ -34,6 +34,8 @@ from proxy.refusal import CALL_HEADER, Answer, Problem
 from proxy.settings import ProxySettings
 from proxy.websockets import WebSockets
 
+_CALL_HEADER = CALL_HEADER.decode()
+
 
 class TollwatchAddon:
     """mitmproxy calls these by their names; each is a sentence about one moment of a flow."""
@@ -129,18 +131,18 @@ class TollwatchAddon:
             if flow.response is not None and passage is None:
                 flow.response.stream = True
             return
-        if live.ended or flow.response is None:
+        response = flow.response
+        if live.ended or response is None or response.status_code == 101 or cutting.ENDED in flow.metadata:
             return
-        headers = flow.response.headers
-        if flow.response.status_code == 101 or cutting.ENDED in flow.metadata:
-            return
-        tap = self._calls.tap(live, status=flow.response.status_code, headers=headers)
+        headers = response.headers
+        tap = self._calls.tap(live, status=response.status_code, headers=headers)
         if tap.decodes and tap.valve is not None:
             flows.pass_decoded(flow)
             tap.valve.give_up = partial(self._ends.break_off, live)
         self._ends.again(live)
-        flow.response.stream = tap if (way := self._hidden_usage(flow, passage)) is None else through(tap, way)
-        if CALL_HEADER.decode() not in headers:
+        way = self._hidden_usage(flow, response) if passage.hides_usage else None
+        response.stream = tap if way is None else through(tap, way)
+        if _CALL_HEADER not in headers:
             headers.fields = (*headers.fields, (CALL_HEADER, live.call.id.encode()))
 
     @fenced
@@ -273,9 +275,10 @@ class TollwatchAddon:
         fields = flows.request_fields(flow)
         if (kept := self._identity.without_private(fields, passage.headers)) is not fields:
             flow.request.headers.fields = kept
-        route = canonical.route_of(passage.provider, flow.request.method, flow.request.path, passage.headers)
+        path = flow.request.path
+        route = canonical.route_of(passage.provider, flow.request.method, path, passage.headers)
         passage.wire_format = route.wire_format
-        passage.as_events = "alt=sse" in flow.request.path.partition("?")[2].split("&")
+        passage.as_events = "alt=sse" in path and "alt=sse" in path.partition("?")[2].split("&")
         passage.limit = self._limits.json_ if canonical.takes_json(route) else self._limits.upload
         flow.metadata[patches.LIMIT] = passage.limit
         if flows.length(passage.headers) > passage.limit:
@@ -324,10 +327,9 @@ class TollwatchAddon:
             if changed is not None:
                 passage.hides_usage = True
                 flows.replace_body(flow, body := changed)
-        if body and not {b"content-length", b"transfer-encoding"} & passage.headers.keys():
-            flow.request.headers["content-length"] = str(
-                len(body)
-            )  # HTTP/2 needs none; without it an HTTP/1 upstream takes the body for a request
+        if body and b"content-length" not in passage.headers and b"transfer-encoding" not in passage.headers:
+            # HTTP/2 needs none; without it an HTTP/1 upstream takes the body for a request.
+            flow.request.headers["content-length"] = str(len(body))
 
     def _refuse_unread(self, flow: http.HTTPFlow, passage: Passage, live: LiveCall, meaning: canonical.Canonical) -> None:
         """Refuse a body beyond its limit in monitor mode too: there is no longer anything to send."""
@@ -336,11 +338,9 @@ class TollwatchAddon:
         flows.respond(flow, refusal.answer(passage.dialect, problem))
         self._calls.end(live, Ending.REFUSED, status=413, sent=False)
 
-    def _hidden_usage(self, flow: http.HTTPFlow, passage: Passage) -> Stream | None:
+    def _hidden_usage(self, flow: http.HTTPFlow, response: http.Response) -> Stream | None:
         """Return what keeps the usage chunk from a client that did not ask for it, or None."""
-        if not passage.hides_usage or flow.response is None:
-            return None
-        way = self._usage.watch(flow.request.host, flow.response.status_code, flow.response.headers)
+        way = self._usage.watch(flow.request.host, response.status_code, response.headers)
         if isinstance(way, UsageHider):
             flows.leave_length_open(flow)
         return way

@@ -72,7 +72,7 @@ def _route(provider: Provider, method: str, path: str, *, websocket: bool) -> Ro
 
 def is_websocket(headers: Mapping[bytes, bytes]) -> bool:
     """Say whether the request asks to become a WebSocket."""
-    return headers.get(b"upgrade", b"").lower() == b"websocket"
+    return b"upgrade" in headers and headers[b"upgrade"].lower() == b"websocket"
 
 
 def takes_json(found: Route) -> bool:

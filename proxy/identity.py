@@ -96,7 +96,7 @@ class Identity:
 def provider_key(headers: Mapping[bytes, bytes], path: str) -> bytes | None:
     """Return the provider key of a request, the same however it is sent: bare, as a bearer, in the query, by a signature's key id."""
     for name in _KEY_HEADERS:
-        if value := headers.get(name, b"").strip():
+        if name in headers and (value := headers[name].strip()):
             scheme, _, rest = value.partition(b" ")
             if signed := _SIGNED_BY.search(rest):
                 return signed[1]
