@@ -98,7 +98,7 @@ class House:
         deadline = time.monotonic() + seconds
         while True:
             rows = await self.rows()
-            if len(rows) == 1 and rows[0].state != "open" and ending in {None, rows[0].ending}:
+            if len(rows) == 1 and rows[0].state != "intent" and ending in {None, rows[0].ending}:
                 return rows[0]
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the ledger holds {[(row.state, row.ending) for row in rows]}, not one call with ending {ending}")
