@@ -292,6 +292,7 @@ class Gate:
                 more=alerts,
                 estimated_input_tokens=trial.size.estimate,
                 input_tokens_bound=trial.size.bound,
+                denial=trial.denial,
             )
         return verdict
 

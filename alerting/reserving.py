@@ -21,6 +21,7 @@ from metering.quote import Quote
 from metering.room import lacks, overdrawn, unbounded
 from metering.shortage import Shortage
 from metering.spool import Spool
+from metering.terms import Denial, terms_text
 from storage.database import ConstraintError, StoreError
 
 type Check = Callable[[Trial], Awaitable[None]]
@@ -92,6 +93,7 @@ class Reserving:
         if budget := unbounded(trial.call, plan.quote, plan.budgets):
             trial.hear(budgets_detector.unbounded(trial.call, budget, at=trial.at), Refusal.BUDGET)
             if trial.refused:
+                trial.denial = _denial(trial, plan, None)
                 return False
         answer = await self._admit(plan.intent, patient=trial.size.exact is not None)
         if isinstance(answer, Denied) and trial.size.exact is None:
@@ -102,6 +104,7 @@ class Reserving:
             answer = await self._admit(plan.intent, patient=True)
         if isinstance(answer, Denied):
             trial.hear(budgets_detector.refused(trial.call, answer, waited=True), Refusal.BUDGET)
+            trial.denial = _denial(trial, plan, answer.number)
             return False
         if plan.intent.quantum:
             self.leases[trial.call.id] = Lease(trial.call, plan.quote, plan.budgets, level=answer.tokens)
@@ -259,6 +262,7 @@ class Reserving:
         if denied is None or self.leases.pop(lease.call.id, None) is None:
             return
         self._wake(lease)
+        self._ledger.ends(lease.call.id)
         finding = budgets_detector.used_up(lease.call, denied.state, needed=denied.needed, passed=lease.passed)
         self._tell(lease, finding, Taken.BLOCKED)
         verdict = Verdict(
@@ -272,3 +276,7 @@ class Reserving:
 
     def _tell(self, lease: Lease, finding: Finding, taken: Taken) -> None:
         self._book.enqueue([Occurrence(finding=finding, taken=taken, at=self._now(), call_id=lease.call.id)])
+
+
+def _denial(trial: Trial, plan: _Plan, number: int | None) -> Denial:
+    return Denial(terms_text(plan.intent, granted=plan.intent.quantum, placed_at=trial.at), number)

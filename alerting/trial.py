@@ -9,6 +9,7 @@ from alerting.finding import Action, Finding, Occurrence, Refusal, Taken, Verdic
 from alerting.kinds import KINDS
 from metering.call import Call
 from metering.input_size import InputSize
+from metering.terms import NO_DENIAL
 
 type Mode = Literal["enforce", "monitor"]
 
@@ -45,7 +46,7 @@ class Refused:
 class Trial:
     """One call before the gate. Findings gather; the first one that blocks in this mode ends it."""
 
-    __slots__ = ("_enforces", "at", "call", "occurrences", "refused", "rule_id", "size")
+    __slots__ = ("_enforces", "at", "call", "denial", "occurrences", "refused", "rule_id", "size")
 
     def __init__(self, call: Call, size: InputSize, *, enforces: bool, at: datetime) -> None:
         self.call = call
@@ -53,6 +54,8 @@ class Trial:
         self.occurrences: list[Occurrence] = []
         self.refused: Refused | None = None
         self.rule_id: str | None = None
+        self.denial = NO_DENIAL
+        """What budgets denied it."""
         self._enforces = enforces
         self.at = at
 

@@ -81,18 +81,31 @@ class BudgetReplay:
         budgets = self._book.matching(call)
         for budget in budgets if row.started_at >= self._since else ():
             self.told[budget.id].calls += 1
-            self.told[budget.id].refused_live += row.state == "refused" and row.status == _BUDGET_REFUSED
-        if row.state == "refused" or not budgets:
+        denied = row.state == "refused" and row.status == _BUDGET_REFUSED
+        if not budgets or (row.state == "refused" and not denied):
             return
         asked = asked_of(recorded, call, budgets)
         placed = self._periods.place(asked.holds, row.started_at if terms is None else terms.placed_at)
         level = 0 if terms is None else terms.granted
         opened = Open(recorded, asked, budgets, [self._held(one) for one in placed], number, placed, level)
         self._open[row.id] = opened
-        if self._hold(opened, call):
+        if denied:
+            self._deny(opened, call)
+        elif self._hold(opened, call):
             self._plan_rest(opened)
         else:
             self._close(opened)
+
+    def _deny(self, opened: Open, call: Call) -> None:
+        """Judge a call that a budget refused: what it would have cost is not known."""
+        row = opened.recorded.row
+        if opened.recorded.terms is not None:
+            self._judge.deny(opened, call)
+            self._tell(opened, set(), cut=False)
+        if row.started_at >= self._since:
+            for budget in opened.budgets:
+                self.told[budget.id].refused_live += budget.id not in opened.surely | opened.maybe
+        self._close(opened)
 
     def _held(self, placed: PlacedHold) -> Held:
         account = self._accounts.get(placed.key)
@@ -122,8 +135,11 @@ class BudgetReplay:
             self._plan(number, _SETTLES, partial(self._settle, opened, number))
 
     def _top_up(self, opened: Open, step: Step) -> None:
-        recorded, before = opened.recorded, set(opened.surely)
-        self._judge.top_up(opened, step, heard=not (recorded.unheard and step is recorded.top_ups[-1]))
+        before = set(opened.surely)
+        if step.granted:
+            self._judge.top_up(opened, step)
+        else:
+            self._judge.cut(opened, step)
         self._tell(opened, before, cut=True)
         opened.level += step.granted
 
@@ -136,6 +152,7 @@ class BudgetReplay:
         for held in opened.held:
             amount = much.get(held.account.budget.id, 0)
             held.add(-min(amount, held.least), -min(amount, held.most), step.number)
+            held.may_give_back(0)
 
     def _settle(self, opened: Open, number: int) -> None:
         row, reading = opened.recorded.row, reading_of(opened.recorded)

@@ -100,6 +100,8 @@ class Denied:
     needed: int
     hopeless: bool = False
     """It would not fit if every open hold came back either."""
+    number: int | None = None
+    """Of the ledger's step that it was denied at."""
 
 
 @dataclass(frozen=True, slots=True)

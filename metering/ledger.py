@@ -23,6 +23,7 @@ from metering.recovery import recovery_work
 from metering.rollups import ADD_LATE
 from metering.spend import SpendRow
 from metering.spread import Spread, Spreads
+from metering.terms import NO_DENIAL, Denial
 from storage.database import ConstraintError, Database, Done, Failed, Outcome, Sql, StoreError, Work
 from storage.times import from_micros, to_micros
 
@@ -186,7 +187,7 @@ class Ledger(LedgerReads):
         if (opened := self._open.get(call_id)) is not None:
             opened.paused = None
 
-    async def refuse(
+    async def refuse(  # noqa: PLR0913 - all keyword-only but the call: what its row says
         self,
         call: Call,
         *,
@@ -195,8 +196,12 @@ class Ledger(LedgerReads):
         more: Callable[[], Work[None]] | None = None,
         estimated_input_tokens: int | None = None,
         input_tokens_bound: int | None = None,
+        denial: Denial = NO_DENIAL,
     ) -> None:
-        """Write a call that is not sent; `more` (its alert) is written in the same transaction. Durable when it returns."""
+        """Write a call that is not sent; `more` (its alert) is written in the same transaction. Durable when it returns.
+
+        `denial` is what budgets denied it, and when.
+        """
         values = refused_values(
             call,
             rule_id=rule_id,
@@ -205,6 +210,7 @@ class Ledger(LedgerReads):
             instance=self._instance,
             estimated_input_tokens=estimated_input_tokens,
             input_tokens_bound=input_tokens_bound,
+            denial=denial,
         )
 
         def work() -> Work[None]:
@@ -231,6 +237,11 @@ class Ledger(LedgerReads):
             self._soon()
         elif self._timer is None:
             self._later(_SETTLE_WITHIN_SECONDS)
+
+    def ends(self, call_id: str) -> None:
+        """Hear that a running answer is ended for want of the top-up that it was denied last."""
+        if (opened := self._open.get(call_id)) is not None:
+            opened.ended = True
 
     def placed(self, intent: Intent) -> OpenCall:
         """Return what a call would hold that is granted all it asks for."""
@@ -385,10 +396,12 @@ class Ledger(LedgerReads):
             opened.hold_nano = max(opened.hold_nano, opened.dollars)
             opened.top_ups = opened.with_step(number, request.tokens, answer.tokens) + ("" if runs else UNHEARD)
             self._line.forget(request.call_id)
-        elif not answer.hopeless and runs:
-            self._line.run_short(request, on_answer)
         else:
-            self._line.forget(request.call_id)
+            opened.denied = opened.denied if opened.ended else (number, request.tokens)
+            if runs and not answer.hopeless:
+                self._line.run_short(request, on_answer)
+            else:
+                self._line.forget(request.call_id)
         if runs:
             on_answer(answer)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from metering.call import Ending
 from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.input_size import InputSize
 from metering.periods import Period
@@ -11,7 +12,7 @@ from metering.periods import Period
 type Key = tuple[str, int]
 """A budget's period: its id and the start of the period in microseconds."""
 UNHEARD = "-"
-"""Behind the last top-up of a call that ended before it heard of it."""
+"""Behind a top-up of which its call did not live to hear."""
 type Answer = Granted | Denied | None
 """None: it waits on, since others wait before it."""
 
@@ -47,6 +48,10 @@ class OpenCall:
     """The dearest that the call could cost, as its intent says."""
     top_ups: str = ""
     """What was granted while it ran, as its row keeps it."""
+    denied: tuple[int, int] | None = None
+    """The number of its last top-up that was denied before it was ended, and the tokens that it asked for."""
+    ended: bool = False
+    """Whether its answer is being ended for want of a top-up."""
     size: InputSize | None = None
     """Of a prompt that is held by its bound."""
     paused: Paused | None = None
@@ -110,6 +115,14 @@ class Release:
 
     settlement: Settlement
     opened: OpenCall
+
+    @property
+    def steps(self) -> str:
+        """Return what was granted while it ran; with the denial that ended it, where one did."""
+        opened = self.opened
+        if opened.denied is None or self.settlement.reply.ending is not Ending.CUT:
+            return opened.top_ups
+        return opened.with_step(*opened.denied)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

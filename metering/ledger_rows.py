@@ -12,7 +12,7 @@ from metering.call import Call
 from metering.charges import untold_tokens
 from metering.holds import Intent, Settlement
 from metering.ledger_batch import PlacedHold
-from metering.terms import counted_text
+from metering.terms import Denial, counted_text
 from metering.units import NANO
 from storage.database import Row, Value
 from storage.times import from_micros, to_micros
@@ -196,10 +196,11 @@ def refused_values(  # noqa: PLR0913 - all keyword-only but the call: what a ref
     instance: str,
     estimated_input_tokens: int | None,
     input_tokens_bound: int | None,
+    denial: Denial,
 ) -> tuple[Value, ...]:
     """Return the parameters of INSERT_REFUSED."""
     sizes = (estimated_input_tokens, input_tokens_bound)
-    tail = (*sizes, 0, 0, None, instance, None, None, to_micros(ended_at), "refused", status, "none", 0, 0, 0)
+    tail = (*sizes, 0, 0, None, instance, denial.terms, denial.number, to_micros(ended_at), "refused", status, "none", 0, 0, 0)
     return _call_values(call, state="refused", verdict="block", rule_id=rule_id, tail=tail)
 
 

@@ -6,10 +6,10 @@ granted by one UPDATE with their sum; when the sum does not fit, they are tried 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from metering.charges import charge
-from metering.holds import BudgetMove, BudgetState, Granted, Settled, Settlement
+from metering.holds import BudgetMove, BudgetState, Denied, Granted, Settled, Settlement
 from metering.ledger_batch import Answer, Batch, Key, OpenCall, Outcomes, PlacedHold, Release, Request, most_dollars
 from metering.ledger_grants import deny_behind, give_back, grant_alone, grant_together, pair
 from metering.ledger_rows import INSERT_INTENT, KEEP_HOLDS, SETTLE_CALL, intent_values, kept_holds, settled_values
@@ -66,9 +66,9 @@ def batch_work(batch: Batch) -> Work[Outcomes]:
     settled = yield from _settle(run)
     yield from _trim(run)
     top_ups = yield from _top_up(run)
-    waiting = yield from _one_by_one(run, batch.waiting, again=True)
-    requests = yield from _admit(run)
     number = batch.first_top_up + len(batch.top_ups)
+    waiting = yield from _one_by_one(run, batch.waiting, first=number, again=True)
+    requests = yield from _admit(run, first=number + len(batch.waiting))
     intents = [
         *_granted(run, batch.waiting, waiting, first=number),
         *_granted(run, batch.requests, requests, first=number + len(batch.waiting)),
@@ -95,7 +95,7 @@ def _settle(run: _Run) -> Work[list[Settled]]:
     yield Many(
         SETTLE_CALL,
         [
-            settled_values(release.settlement, beyond(of_one), number=number, top_ups=release.opened.top_ups)
+            settled_values(release.settlement, beyond(of_one), number=number, top_ups=release.steps)
             for number, (release, of_one) in enumerate(zip(releases, charges, strict=True), run.batch.first)
         ],
     )
@@ -209,7 +209,7 @@ def _kept(opened: OpenCall, held: Mapping[str, int], *, top_ups: str, call_id: s
     return kept_holds([(placed, held[placed.hold.budget.id]) for placed in opened.placed]), most, most, top_ups, call_id
 
 
-def _admit(run: _Run) -> Work[list[Answer]]:
+def _admit(run: _Run, *, first: int) -> Work[list[Answer]]:
     """Answer new calls: all by one UPDATE a budget period where nobody waits and the sum fits."""
     requests = run.batch.requests
     if not requests:
@@ -220,13 +220,13 @@ def _admit(run: _Run) -> Work[list[Answer]]:
             for request, answer in zip(requests, granted, strict=True):
                 run.note_grant(request, answer)
             return list(granted)
-    return (yield from _one_by_one(run, requests, again=False))
+    return (yield from _one_by_one(run, requests, first=first, again=False))
 
 
-def _one_by_one(run: _Run, requests: Sequence[Request], *, again: bool) -> Work[list[Answer]]:
-    """Answer calls in their order; `again` for those that were denied before."""
+def _one_by_one(run: _Run, requests: Sequence[Request], *, first: int, again: bool) -> Work[list[Answer]]:
+    """Answer calls in their order, the first by the step of the number `first`; `again` for those that were denied before."""
     answers: list[Answer] = []
-    for request in requests:
+    for number, request in enumerate(requests, first):
         answer: Answer = None
         if run.blocked.isdisjoint([placed.key for placed in request.placed if placed.hold.hard]):
             answer, short = yield from grant_alone(request)
@@ -236,6 +236,8 @@ def _one_by_one(run: _Run, requests: Sequence[Request], *, again: bool) -> Work[
             answer = yield from deny_behind(request, run.blocked)
         if isinstance(answer, Granted):
             run.note_grant(request, answer)
+        elif isinstance(answer, Denied):
+            answer = replace(answer, number=number)
         answers.append(answer)
     return answers
 

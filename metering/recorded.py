@@ -18,12 +18,14 @@ _STEPS = len(STEP_COLUMNS.split(","))
 class Step:
     """Output tokens that a running call asked to hold beside what it held, and those that it was granted.
 
-    Where it asked for none it gave back what the bound of its prompt held too much.
+    Where it asked for none it gave back what the bound of its prompt held too much. Where it was granted none, its answer was ended.
     """
 
     number: int
     asked: int
     granted: int
+    heard: bool = True
+    """Whether its call lived to hear of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,6 @@ class Recorded:
     counted: Quote | None = None
     """What the call was quoted by the exact count, where the bound that it held had no room and somebody asked."""
     top_ups: tuple[Step, ...] = ()
-    unheard: bool = False
-    """Whether it ended before it heard of the last of these."""
     charged_tokens: int | None = None
     """The tokens that it was charged, where the counts of the row do not tell."""
 
@@ -56,11 +56,11 @@ class Recorded:
             settled=settled,
             terms=terms,
             counted=None if counted is None or terms is None else counted_quote(counted, terms.quote),
-            top_ups=_steps((top_ups or "").removesuffix(UNHEARD)),
-            unheard=(top_ups or "").endswith(UNHEARD),
+            top_ups=tuple(_step(one) for one in (top_ups or "").split(",") if one),
             charged_tokens=charged,
         )
 
 
-def _steps(text: str) -> tuple[Step, ...]:
-    return tuple(Step(*map(int, one.split(":"))) for one in text.split(",") if one)
+def _step(text: str) -> Step:
+    number, asked, granted = map(int, text.removesuffix(UNHEARD).split(":"))
+    return Step(number, asked, granted, heard=not text.endswith(UNHEARD))

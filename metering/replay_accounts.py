@@ -27,6 +27,8 @@ class Account:
     period: Period
     least: Sums = field(default_factory=Sums)
     most: Sums = field(default_factory=Sums)
+    slack: int = 0
+    """What of the least is held by bounds of prompts that may be counted to less."""
     full_at: int = -1
     """The number of the last step after which it may have been beyond its limit."""
 
@@ -53,6 +55,12 @@ class Held:
     """Whether the budget could refuse it."""
     least: int = 0
     most: int = 0
+    slack: int = 0
+
+    def may_give_back(self, amount: int) -> None:
+        """Take in how much less it may hold once its prompt is counted."""
+        self.account.slack += amount - self.slack
+        self.slack = amount
 
     def add(self, least: int, most: int, number: int) -> None:
         """Hold more, by the step of this number."""
@@ -65,6 +73,7 @@ class Held:
     def settle(self, least: int, most: int, number: int) -> None:
         """Charge what it came to, at least and at most, instead of what is held."""
         account = self.account
+        self.may_give_back(0)
         account.least.held -= self.least
         account.most.held -= self.most
         account.least.spent += least

@@ -1,5 +1,6 @@
 """How the calls of a back-test are judged: as monitor mode does, to the call where the rows tell, or as enforce mode would."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -20,8 +21,16 @@ class Judge(Protocol):
         """Judge a call and make its holds, `most` at most; False where it is certainly not sent."""
         ...
 
-    def top_up(self, opened: Open, step: Step, *, heard: bool) -> None:
+    def deny(self, opened: Open, call: Call) -> None:
+        """Judge a call that was refused when it came, at the step that refused it."""
+        ...
+
+    def top_up(self, opened: Open, step: Step) -> None:
         """Let a stream hold more. Where its call did not live to hear of it, nothing is said."""
+        ...
+
+    def cut(self, opened: Open, step: Step) -> None:
+        """Judge a stream that was ended for want of this step, which was denied."""
         ...
 
 
@@ -30,35 +39,48 @@ class Observing:
 
     def begin(self, opened: Open, call: Call, most: Sequence[int]) -> bool:
         """Judge a call and make its holds."""
-        asked, terms = opened.asked, opened.recorded.terms
-        judged = terms is None or terms.judged
-        if judged and (budget := unbounded(call, asked.quote, opened.budgets)):
-            opened.surely.add(budget.id)
-        for held, sure, hold, amount, least, greatest in zip(
-            opened.held, asked.held_least, asked.holds, most, asked.least, asked.most, strict=True
-        ):
-            account = held.account
-            if judged and held.tested and _short(account.at_least(sure), sure, least):
-                opened.surely.add(account.budget.id)
-            elif judged and held.tested and _short(account.at_most(hold.amount), hold.amount, greatest):
-                opened.maybe.add(account.budget.id)
+        terms = opened.recorded.terms
+        if terms is None or terms.judged:
+            self.deny(opened, call)
+        for held, sure, amount in zip(opened.held, opened.asked.held_least, most, strict=True):
             held.add(sure, amount, opened.number)
         return True
 
-    def top_up(self, opened: Open, step: Step, *, heard: bool) -> None:
+    def deny(self, opened: Open, call: Call) -> None:
+        """Say which budgets have no room for a call."""
+        asked = opened.asked
+        if budget := unbounded(call, asked.quote, opened.budgets):
+            opened.surely.add(budget.id)
+        for held, sure, hold, least, greatest in zip(opened.held, asked.held_least, asked.holds, asked.least, asked.most, strict=True):
+            account = held.account
+            if held.tested and _short(account.at_least(sure), sure, least):
+                opened.surely.add(account.budget.id)
+            elif held.tested and _short(account.at_most(hold.amount), hold.amount, greatest):
+                opened.maybe.add(account.budget.id)
+
+    def top_up(self, opened: Open, step: Step) -> None:
         """Let a stream hold more, and say once which budget would have ended it."""
-        more = list(more_of(opened, step))
+        more = more_of(opened, step.asked, step.granted)
         for held, amount in more:
             held.add(amount, amount, step.number)
-        if not heard or opened.ended:
+        if step.heard:
+            self._end(opened, more, held=True)
+
+    def cut(self, opened: Open, step: Step) -> None:
+        """Say which budget would have ended an answer that one ended."""
+        self._end(opened, more_of(opened, step.asked, step.asked), held=False)
+
+    @staticmethod
+    def _end(opened: Open, more: Sequence[tuple[Held, int]], *, held: bool) -> None:
+        if opened.ended:
             return
-        for held, amount in more:
-            name = held.account.budget.id
-            if any(overdrawn([held.account.at_least()], [amount])):
+        for one, amount in more:
+            name, rest = one.account.budget.id, 0 if held else amount
+            if any(overdrawn([one.account.at_least(rest)], [amount])):
                 opened.ended = True
                 (opened.maybe if opened.maybe_ended - {name} else opened.surely).add(name)
                 return
-            if any(overdrawn([held.account.at_most()], [amount])):
+            if any(overdrawn([one.account.at_most(rest)], [amount])):
                 opened.maybe.add(name)
                 opened.maybe_ended.add(name)
 
@@ -90,20 +112,57 @@ class Enforcing:
                 opened.maybe.add(account.budget.id)
                 amounts.append((0, amount))
         opened.sure = not opened.maybe
-        for held, (sure, amount) in zip(opened.held, amounts, strict=True):
+        for held, (sure, amount), least in zip(opened.held, amounts, asked.least, strict=True):
             held.add(sure if opened.sure else 0, amount, opened.number)
+            held.may_give_back(max(0, held.least - least.amount))
         return True
 
-    def top_up(self, opened: Open, step: Step, *, heard: bool) -> None:
-        """Let a stream hold more, as far as there is room."""
+    def deny(self, opened: Open, call: Call) -> None:
+        """Say which budget would have refused a call that one refused, when its time to wait was over."""
+        asked = opened.asked
+        if budget := unbounded(call, asked.quote, opened.budgets):
+            opened.surely.add(budget.id)
+            return
+        tested = [
+            (held.account, least, most) for held, least, most in zip(opened.held, asked.least, asked.most, strict=True) if held.tested
+        ]
+        hopeless = (account.budget.id for account, least, _most in tested if lacks(replace(account.at_least(), held=0), least))
+        short = [account.budget.id for account, least, _most in tested if not _fits(account.at_least(least.amount))]
+        then = opened.recorded.row.rule_id
+        waited_behind_others = then not in short and any(account.budget.id == then for account, _least, _most in tested)
+        if not waited_behind_others and any(lacks(account.at_least(), least) for account, least, _most in tested):
+            opened.surely.add(next(itertools.chain(hopeless, (name for name in short if name == then), short)))
+        else:  # in a line a call is refused for those who wait before it, of whom rows do not tell, though there is room for it
+            opened.maybe.update(account.budget.id for account, _least, most in tested if not _fits(account.at_most(most.amount)))
+            opened.maybe.update([then] if waited_behind_others and then is not None else [])
+
+    def cut(self, opened: Open, step: Step) -> None:
+        """Say which budget would have ended an answer that one ended. What was charged for it is known then."""
         if opened.ended:
             return
+        worth = dict(more_of(opened, least := min(step.asked, LEAST_TOKENS), least))
+        whole = [(held, amount) for held, amount in more_of(opened, step.asked, step.asked) if held.tested]
+        if any(held.tested and opened.sure and not _fits(held.account.at_least(amount)) for held, amount in worth.items()):
+            hopeless = (held for held, _amount in whole if held.account.least.spent + worth.get(held, 0) > held.account.budget.limit.amount)
+            short = (held for held, amount in whole if not _fits(held.account.at_least(amount)))
+            opened.surely.add(next(itertools.chain(hopeless, short)).account.budget.id)
+            opened.ended = True
+        else:
+            opened.maybe.update(held.account.budget.id for held, amount in whole if not _fits(held.account.at_most(amount)))
+
+    def top_up(self, opened: Open, step: Step) -> None:
+        """Let a stream hold more, as far as there is room."""
+        if opened.ended:
+            if opened.sure:  # it was ended then, too, and granted this before that was known
+                for held, amount in more_of(opened, step.asked, step.granted):
+                    held.add(amount, amount, step.number)
+            return
         last = step is opened.recorded.top_ups[-1]
-        for held, amount in more_of(opened, step):
+        for held, amount in more_of(opened, step.asked, step.granted):
             account = held.account
             if held.tested and not _fits(account.at_most(amount)):
                 worth = top_up(opened.asked.quote, account.budget, min(step.asked, LEAST_TOKENS), beyond=opened.level)
-                sure = opened.sure and heard and not last and account.least.spent + worth > account.budget.limit.amount
+                sure = opened.sure and step.heard and not last and account.least.spent + worth > account.budget.limit.amount
                 (opened.surely if sure else opened.maybe).add(account.budget.id)
                 opened.ended, opened.sure = sure, False
                 if sure:
@@ -111,15 +170,15 @@ class Enforcing:
             held.add(amount if opened.sure else 0, amount, step.number)
 
 
-def more_of(opened: Open, step: Step) -> list[tuple[Held, int]]:
-    """Return what a top-up holds of each budget that is topped up."""
+def more_of(opened: Open, asked_for: int, granted: int) -> list[tuple[Held, int]]:
+    """Return what a top-up holds of each budget that is topped up, where so many of the tokens asked for are granted."""
     found: list[tuple[Held, int]] = []
     topped_up = leased(opened.budgets)
     for held in opened.held:
         budget = held.account.budget
         if budget in topped_up:
-            asked = top_up(opened.asked.quote, budget, step.asked, beyond=opened.level)
-            if amount := Hold(budget, asked, flex=asked).shrunk(step.granted, step.asked):
+            asked = top_up(opened.asked.quote, budget, asked_for, beyond=opened.level)
+            if amount := Hold(budget, asked, flex=asked).shrunk(granted, asked_for):
                 found.append((held, amount))
     return found
 
@@ -134,8 +193,7 @@ def _fits(after: BudgetState) -> bool:
 
 
 def _refuses(account: Account, least: Hold) -> bool:
-    """Whether a budget certainly has no room for a call: at once where nobody waits, or not if all came back either."""
+    """Whether a budget certainly has no room for a call: where nobody waits when all prompts are counted, else not if all came back."""
     before = account.at_least()
-    if account.budget.settings.wait:
-        before = replace(before, held=0)
-    return lacks(before, least)
+    held = 0 if account.budget.settings.wait else before.held - account.slack
+    return lacks(replace(before, held=held), least)

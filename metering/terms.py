@@ -52,6 +52,17 @@ class Terms:
         return replace(call, consumption=consumption, max_output_tokens=self.cap, choices=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What budgets denied a call: its terms as its row keeps them, and the number of the ledger's step."""
+
+    terms: str | None = None
+    number: int | None = None
+
+
+NO_DENIAL = Denial()
+
+
 def terms_text(intent: Intent, *, granted: int, placed_at: datetime, judged: bool = True) -> str | None:
     """Return the terms of an intent as its row keeps them; None for a call that cannot cost anything, or is charged as it was ordered."""
     quote, call = intent.quote, intent.call

@@ -38,6 +38,8 @@ KINDS: list[dict[str, Any]] = [
     OWED,
 ]
 
+SEEDS = [*range(5), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(5, 150))]
+
 
 class Traffic:
     """Calls that come, grow and end in any order."""
@@ -47,6 +49,8 @@ class Traffic:
         self._a_call = a_call
         self._open: list[Any] = []
         self._passed: dict[str, int] = defaultdict(int)
+        self._cut: set[str] = set()
+        world.gate.on_cut = lambda call_id, _verdict: self._cut.add(call_id)
 
     async def come(self) -> None:
         """Admit some calls at once, of which none waits for the others."""
@@ -66,6 +70,8 @@ class Traffic:
     async def grow(self) -> None:
         """Let some answers write more, and sometimes wait until that is held."""
         for call in self.chance.sample(self._open, k=min(3, len(self._open))):
+            if call.id in self._cut:
+                continue
             self._passed[call.id] += self.chance.choice([5, 40, 90, 300])
             self.world.gate.progress(call.id, output_tokens=self._passed[call.id])
         if self.chance.random() < 0.7:
@@ -92,7 +98,8 @@ class Traffic:
             ]
         )
         facts = None if usage is None and chance.random() < 0.5 else ReplyFacts(usage=usage, model=call.model, complete=usage is not None)
-        reply = self.world.reply(status=chance.choice([200, 200, 200, 500]), ending=chance.choice([Ending.COMPLETED, Ending.CLIENT_ABORT]))
+        ending = Ending.CUT if call.id in self._cut else chance.choice([Ending.COMPLETED, Ending.CLIENT_ABORT])
+        reply = self.world.reply(status=chance.choice([200, 200, 200, 500]), ending=ending)
         self.world.gate.settle(call, reply, facts)
 
     async def finish(self) -> None:
@@ -121,7 +128,7 @@ async def back_tested(world: Any, budgets: list[dict[str, Any]], mode: Any = "mo
     return replay.told
 
 
-@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(5, 150))])
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_it_names_the_calls_that_monitor_mode_named(worlds: Any, a_call: Any, seed: int) -> None:
     chance = random.Random(seed)
     world = worlds(mode="monitor", budgets=BUDGETS)
@@ -139,3 +146,34 @@ async def test_it_names_the_calls_that_monitor_mode_named(worlds: Any, a_call: A
         assert (told[name].refused + told[name].cut, told[name].unknown, told[name].uncertain) == (len(live[name]), 0, 0), name
     assert seed >= 5 or sum(len(calls) for calls in live.values()) > 20
     assert seed >= 5 or any(one.cut for one in told.values())
+
+
+ENFORCED = [{**one, "wait": "0s"} for one in BUDGETS]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_on_what_enforce_mode_let_through_it_names_what_that_refused_and_cut(worlds: Any, a_call: Any, seed: int) -> None:
+    chance = random.Random(seed)
+    world = worlds(budgets=ENFORCED)
+    traffic = Traffic(world, a_call, chance)
+    for _ in range(90):
+        await chance.choice([traffic.come, traffic.grow, traffic.grow, traffic.end])()
+        world.clock.pass_by(seconds=chance.choice([0, 1, 400]))
+    await traffic.finish()
+
+    told = await back_tested(world, ENFORCED, "enforce")
+
+    live = await refused_or_cut(world)
+    for budget in ENFORCED:
+        name = budget["name"]
+        assert {row.id for row in told[name].samples} == live[name], name
+        assert (told[name].refused + told[name].cut, told[name].unknown) == (len(live[name]), 0), name
+
+
+async def refused_or_cut(world: Any) -> dict[str, set[str]]:
+    """Return the calls that each budget refused or cut."""
+    await world.settled()
+    found: dict[str, set[str]] = defaultdict(set)
+    for call_id, text in await world.database.read("SELECT call_id, evidence FROM detections WHERE action = 'blocked'"):
+        found[json.loads(text)["budget"]].add(call_id)
+    return found
