@@ -86,7 +86,14 @@ def call_lines(settings: LogSettings, stream: TextIO | None = None) -> CallLine 
     if settings.level in {"warning", "error"}:
         return None
     if on_terminal(settings, stream):
-        return CallLine(_tell)
+        logger = structlog.get_logger("call")  # made once: it remembers how it is to write
+
+        def tell(lines: Iterable[Fields]) -> None:
+            for line in lines:
+                shown = {name: value for name, value in line.items() if value is not None and name not in {"event", "level"}}
+                logger.info("call", **shown)
+
+        return CallLine(tell)
 
     def write(lines: Iterable[Fields]) -> None:
         text = b"".join(map(_as_json, lines))
@@ -95,12 +102,6 @@ def call_lines(settings: LogSettings, stream: TextIO | None = None) -> CallLine 
         stream.flush()
 
     return CallLine(write, within=WRITES_WITHIN)
-
-
-def _tell(lines: Iterable[Fields]) -> None:
-    for line in lines:
-        shown = {name: value for name, value in line.items() if value is not None and name not in {"event", "level"}}
-        structlog.get_logger("call").info("call", **shown)
 
 
 def _as_json(line: Fields) -> bytes:
