@@ -157,12 +157,12 @@ class Enforcing:
                 for held, amount in more_of(opened, step.asked, step.granted):
                     held.add(amount, amount, step.number)
             return
-        last = step is opened.recorded.top_ups[-1]
+        went_on = any(later.asked and later.number > step.number for later in opened.recorded.top_ups)
         for held, amount in more_of(opened, step.asked, step.granted):
             account = held.account
             if held.tested and not _fits(account.at_most(amount)):
                 worth = top_up(opened.asked.quote, account.budget, min(step.asked, LEAST_TOKENS), beyond=opened.level)
-                sure = opened.sure and step.heard and not last and account.least.spent + worth > account.budget.limit.amount
+                sure = opened.sure and step.heard and went_on and account.least.spent + worth > account.budget.limit.amount
                 (opened.surely if sure else opened.maybe).add(account.budget.id)
                 opened.ended, opened.sure = sure, False
                 if sure:
