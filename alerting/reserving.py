@@ -244,6 +244,7 @@ class Reserving:
         lease.timer = lease.timer or loop.call_later(wait, self.wait_no_longer, lease)
         self._ledger.pause(lease.call.id, denied, partial(self._end, lease))
         if not held_up:
+            self._ledger.make_do(lease.call.id, lease.least)
             loop.call_soon(self._shortage.relieve)
 
     def _go_on(self, lease: Lease) -> None:

@@ -12,6 +12,8 @@ from metering.reading import Reading
 
 LEAST_SHARE = 8
 """A call is not let through with less than this part of its first quantum."""
+LEAST_TOKENS = 16
+"""Output tokens that a top-up is worth its while for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class TopUp:
     amounts: Mapping[str, int]
     """By the budget's id."""
     tokens: int
+    least: int = LEAST_TOKENS
+    """Less of them is of no use."""
 
 
 @dataclass(frozen=True, slots=True)

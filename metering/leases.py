@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from metering.budgets import Budget
 from metering.call import Call, Consumption
-from metering.holds import Denied, Hold, TopUp
+from metering.holds import LEAST_TOKENS, Denied, Hold, TopUp
 from metering.ledger_batch import PlacedHold
 from metering.quote import Quote
 
@@ -115,19 +115,29 @@ class Lease:
 
     @property
     def used_up(self) -> bool:
-        """Whether all that is held has passed, and nothing more comes."""
-        return self.short is not None and self.passed >= self.level
+        """Whether more has passed than is held, and nothing more comes. Just what is held may be all of the answer."""
+        return self.short is not None and self.passed > self.level
 
     @property
     def may_go_on(self) -> bool:
-        """Whether something is held that has not passed, or all of its cap is."""
-        return self.passed < self.level or self.level >= self._cap
+        """Whether all that has passed is held, or all of its cap is."""
+        return self.passed <= self.level or self.level >= self._cap
+
+    @property
+    def least(self) -> int:
+        """The output tokens that it can do something with: those that passed beyond what is held, and some more.
+
+        For an answer that is held up the former will do: it may have come to its end.
+        """
+        beyond = self.passed - self.level
+        return max(0, beyond) + LEAST_TOKENS if self.timer is None else max(1, beyond)
 
     def ask(self) -> TopUp:
         """Return what is needed next; until it is answered nothing is due."""
         self.due_at = _NEVER
         tokens = min(max(self._quantum, self.passed - self.level + self._quantum), self._cap - self.level)
-        return TopUp(self.call.id, {budget.id: top_up(self._quote, budget, tokens, beyond=self.level) for budget in self._leased}, tokens)
+        amounts = {budget.id: top_up(self._quote, budget, tokens, beyond=self.level) for budget in self._leased}
+        return TopUp(self.call.id, amounts, tokens, least=self.least)
 
     def granted(self, tokens: int) -> None:
         """Take in more."""
@@ -138,7 +148,7 @@ class Lease:
     def denied(self, denied: Denied) -> None:
         """Take in that there is no more for now: what is held may still be used up."""
         self.short = denied
-        self.due_at = self.level
+        self.due_at = self.level + 1
 
     def _ahead(self) -> int:
         """Return from where on more is needed soon: half a quantum before the end, or never where the cap is held."""

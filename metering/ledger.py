@@ -164,7 +164,7 @@ class Ledger(LedgerReads):
             for one in opened.placed
             if (amount := more.amounts.get(one.hold.budget.id))
         )
-        request = Request(more.call_id, placed, opened=opened, tokens=more.tokens, shrinks=True, waits=True)
+        request = Request(more.call_id, placed, opened=opened, tokens=more.tokens, least=more.least, shrinks=True, waits=True)
         self._queue.top_ups.append((request, on_answer))
         if self._in_flight is None and len(self._queue.top_ups) == 1 and not self._queue.requests:
             self._soon()
@@ -181,6 +181,10 @@ class Ledger(LedgerReads):
         """Hear that a running call is held up until its budget has more, or until `end` ends it."""
         if (opened := self._open.get(call_id)) is not None:
             opened.paused = Paused((denied.budget.id, to_micros(denied.state.period.starts_at)), end)
+
+    def make_do(self, call_id: str, least: int) -> None:
+        """Try a running call that waits for more again, which can do with fewer output tokens now."""
+        self._line.make_do(call_id, least)
 
     def go_on(self, call_id: str) -> None:
         """Hear that a running call is held up no longer."""

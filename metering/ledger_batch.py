@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from metering.call import Ending
-from metering.holds import Denied, Granted, Hold, Intent, Settled, Settlement
+from metering.holds import LEAST_TOKENS, Denied, Granted, Hold, Intent, Settled, Settlement
 from metering.input_size import InputSize
 from metering.periods import Period
 
@@ -93,6 +93,8 @@ class Request:
     """The output tokens that the `flex` of the holds is for."""
     placed_at: datetime | None = None
     """When the periods of an intent's holds were chosen."""
+    least: int = LEAST_TOKENS
+    """The output tokens that a running call can do something with."""
     shrinks: bool = False
     """The quantum shrinks to what is left; else only when the whole of it could never fit."""
     waits: bool = False

@@ -10,9 +10,6 @@ _GRANT = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND star
 _HOLD = "UPDATE budget_periods SET held = held + ? WHERE budget_id = ? AND starts_at = ? RETURNING spent, held"
 _STATE = "SELECT spent, held FROM budget_periods WHERE budget_id = ? AND starts_at = ?"
 
-LEAST_TOKENS = 16
-"""Output tokens that a top-up is worth its while for."""
-
 
 def grant_together(requests: Sequence[Request]) -> Work[list[Granted] | None]:
     """Grant all holds by one UPDATE a budget period; return each request's answer, or None (nothing changed) when a sum does not fit."""
@@ -124,21 +121,28 @@ def _fitting(request: Request, states: Sequence[BudgetState]) -> int:
 
 def _least(request: Request) -> int:
     if request.opened is not None:
-        return min(request.tokens, LEAST_TOKENS)
+        return min(request.tokens, request.least)
     return max(1, request.tokens // LEAST_SHARE)
 
 
 def _denied(request: Request, states: Sequence[BudgetState], *, blocked: Collection[Key] = ()) -> tuple[Denied, list[Key]]:
-    """Return the denial; it names the first budget that can never fit the hold, else the first without room now."""
+    """Return the denial; it names the first budget that can never fit the hold, else the first without room now.
+
+    Where the quantum would have been shrunk that is the first without room for the least of it.
+    """
     hard = [placed for placed in request.placed if placed.hold.hard]
     short: list[tuple[PlacedHold, BudgetState]] = []
+    lacking: list[tuple[PlacedHold, BudgetState]] = []
     for placed, state in zip(hard, states, strict=True):
         least = placed.hold.shrunk(_least(request), request.tokens) if request.tokens else placed.hold.amount
         if _room(state) + state.held < least:
             return Denied(state.budget, state, placed.hold.amount, hopeless=True), []
         if _room(state) < placed.hold.amount or placed.key in blocked:
             short.append((placed, state))
-    placed, state = short[0] if short else (hard[0], states[0])  # another gateway on the same store may have given back meanwhile
+        if _room(state) < (least if request.shrinks else placed.hold.amount) or placed.key in blocked:
+            lacking.append((placed, state))
+    known = [*lacking, *short, (hard[0], states[0])]  # the last: another gateway on the same store may have given back meanwhile
+    placed, state = known[0]
     return Denied(state.budget, state, placed.hold.amount), [each.key for each, _state_of in short]
 
 

@@ -69,8 +69,18 @@ class Line:
                 waiting.answer.set_result(waiting.denied)
 
     def run_short(self, request: Request, on_answer: OnAnswer) -> None:
-        """Remember a running call that needs more."""
+        """Remember a running call that needs more. What it can do with may have become less while it was tried."""
+        known = self._running.get(request.call_id)
+        if known is not None and known[0].least < request.least:
+            request = known[0]
         self._running[request.call_id] = request, on_answer
+
+    def make_do(self, call_id: str, least: int) -> None:
+        """Take in that a running call can do with fewer output tokens now."""
+        if (running := self._running.get(call_id)) is not None:
+            request, on_answer = running
+            self._running[call_id] = replace(request, least=least), on_answer
+            self._stir()
 
     def forget(self, call_id: str) -> None:
         """Forget a running call that ended."""

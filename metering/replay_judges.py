@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from metering.call import Call
-from metering.holds import BudgetState, Hold
+from metering.holds import LEAST_TOKENS, BudgetState, Hold
 from metering.leases import leased, top_up
-from metering.ledger_grants import LEAST_TOKENS
 from metering.recorded import Step
 from metering.replay_accounts import Account, Held, Open
 from metering.room import lacks, overdrawn, unbounded

@@ -25,12 +25,8 @@ class Shortage:
 
     def relieve(self) -> None:
         """Do what can be done for those who wait: the ledger calls this when somebody does, and nothing that could help is on its way."""
-        if self._counting:
-            return
-        short = self._ledger.short
-        self._left = [each for each in self._ledger.open_calls.items() if _may_hold_less(each[1], short)]
-        self._left.sort(key=_bound)
-        self._next()
+        if not self._counting:
+            self._next()
 
     async def make_room(self, budget_id: str, amount: int) -> bool:
         """Count prompts until so much of a budget is given back; return whether any of it was."""
@@ -51,7 +47,7 @@ class Shortage:
         if not self._ledger.waits:
             self._left.clear()
             return
-        while self._left:
+        while self._left or self._look():
             call_id, opened = self._left.pop()
             if (size := opened.size) is None or call_id not in self._ledger.open_calls:
                 continue
@@ -64,6 +60,12 @@ class Shortage:
                 self._counted(call_id, opened)
             return
         self._end_one_of_a_ring()
+
+    def _look(self) -> bool:
+        """Find the calls whose prompts may be counted now, the longest last; return whether there are any."""
+        short = self._ledger.short
+        self._left = sorted((each for each in self._ledger.open_calls.items() if _may_hold_less(each[1], short)), key=_bound)
+        return bool(self._left)
 
     def _counted(self, call_id: str, opened: OpenCall, _future: object = None) -> None:
         self._give_back(call_id, opened)

@@ -1,6 +1,7 @@
 """A running answer that has used up its budget is held up while others may still give back, and ended when none can."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -200,3 +201,37 @@ async def test_a_burst_is_held_up_until_all_of_it_is_held(worlds: Any, stream: A
     assert answers.told == [("held up", call.id), ("goes on", call.id)]
     (held,) = await world.database.read("SELECT held FROM budget_periods")
     assert held[0] >= READ + 600
+
+
+async def test_no_ring_is_ended_before_the_prompts_in_it_are_counted(
+    worlds: Any, stream: Any, a_call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {**LEASED, "name": "small", "scope": {"model": "gpt-4o-mini"}}
+    world = worlds(budgets=[{**LEASED, "scope": {"model": "gpt-4o"}, "limit": "80000 tokens"}, small])
+    counter, go = world.gate._counter, threading.Event()  # noqa: SLF001 - the gate's own
+    count_now, answers = counter.count_now, Answers(world)
+    long, late = a_call(text="the toll of the road " * 3_600), stream(model="gpt-4o-mini", text="the toll of the road " * 10)
+
+    def count_slowly(prompt: Any, **more: Any) -> int:
+        assert go.wait(10)
+        return int(count_now(prompt, **more))
+
+    monkeypatch.setattr(counter, "count_now", count_slowly)
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(8):
+        await begin(world, long)
+        waits = tasks.create_task(world.gate.admit(a_call(max_output_tokens=30_000)))
+        while not world.ledger.waiting:  # noqa: ASYNC110 - the ledger tells nobody that a call waits
+            await asyncio.sleep(0)
+        await begin(world, late)
+        await pass_on(world, late, to=170)  # all that is left beside the bound of its prompt
+        world.answer(long, input_tokens=9, output_tokens=9)  # so that counting it gives nothing back
+        await quiet(world)
+        before = [*answers.told]
+        go.set()
+        while len(answers.told) == len(before):
+            await quiet(world)
+
+    assert not waits.result().blocked
+    assert before[-1] == ("held up", late.id)
+    assert answers.told[-1] == ("goes on", late.id)
+    assert "ended" not in dict(answers.told)

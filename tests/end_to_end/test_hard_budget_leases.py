@@ -81,7 +81,7 @@ def asks(clients: int, *, hidden: bool) -> list[list[Ask]]:
 
 
 def exact_asks(clients: int) -> list[list[Ask]]:
-    """Return what each client will ask for where every cap is what the answer takes, and prompts have few of the tokens of their bounds.
+    """Return what each client will ask for where the cap of a whole answer is what it takes, and prompts are far from their bounds.
 
     What a provider refuses, and what a client leaves, costs less than it has to hold: no client ends with such a call, so that what it
     still asks for comes to as much.
@@ -97,7 +97,7 @@ def exact_asks(clients: int) -> list[list[Ask]]:
             weights = (5, 3, 2, 2) if turn < CALLS_EACH - 1 else (5, 3, 0, 0)
             kind: Kind = chance.choices(("stream", "whole", "leaves", "limited"), weights)[0]
             shown = chance.randrange(100, 400, WORDS)
-            cap = {"leaves": shown + 60, "limited": 90}.get(kind, shown)
+            cap = {"stream": chance.choice([shown, STREAM_CAP]), "leaves": shown + 60, "limited": 90}.get(kind, shown)
             row.append(Ask(f"{client}.{turn}", _user(client, clients), model, kind, shown, cap, text=text, read=read, bound=bound))
         made.append(row)
     return made

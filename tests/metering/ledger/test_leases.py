@@ -69,17 +69,17 @@ async def test_the_last_quantum_shrinks_to_what_is_left(bench: Any) -> None:
     assert await bench.spent_held() == (0, 1_000)
 
 
-async def test_a_top_up_that_is_not_worth_its_while_is_denied_for_good_when_nothing_can_come_back(bench: Any) -> None:
-    call = await admitted(bench, 990)
+async def test_a_top_up_that_nothing_is_left_for_is_denied_for_good_when_nothing_can_come_back(bench: Any) -> None:
+    call = await admitted(bench, 999)  # less than a token costs is left
     answers = top_up(bench, call, 200)
 
     answer = await answers.get()
 
     assert isinstance(answer, Denied)
     assert (answer.budget.id, answer.needed, answer.hopeless) == ("hard", 200, False)
-    bench.settle(call, 990)
+    bench.settle(call, 999)
     await bench.ledger.drain()
-    late = await admitted(bench, 5)
+    late = await admitted(bench, 1)
     assert (await top_up(bench, late, 200).get()).hopeless
 
 
@@ -98,7 +98,7 @@ async def test_a_denied_top_up_is_granted_when_another_call_gives_its_hold_back(
 async def test_a_top_up_of_several_budgets_is_for_all_or_none(bench: Any) -> None:
     call = bench.call()
     await bench.ledger.admit(bench.intent(bench.hold(100, "second"), bench.hold(100), call=call))
-    await admitted(bench, 380, budget="second")
+    await admitted(bench, 400, budget="second")
     answers: asyncio.Queue[Any] = asyncio.Queue()
 
     bench.ledger.top_up(TopUp(call.id, {"hard": 200, "second": 200}, 100), answers.put_nowait)
@@ -235,7 +235,7 @@ async def test_a_batch_with_a_contradiction_gives_back_all_the_same(bench: Any) 
 async def test_it_is_said_when_somebody_waits_and_nothing_that_could_help_is_on_its_way(bench: Any) -> None:
     told: list[bool] = []
     bench.ledger.on_short = lambda: told.append(bench.ledger.busy)
-    running, other = await admitted(bench, 500), await admitted(bench, 490)
+    running, other = await admitted(bench, 500), await admitted(bench, 500)
     assert (told, bench.ledger.short) == ([], frozenset())
 
     answers = top_up(bench, running, 200)
