@@ -146,12 +146,14 @@ class BudgetReplay:
     def _trim(self, opened: Open, step: Step) -> None:
         """Give back what the bound of a prompt held too much."""
         terms, counted = opened.recorded.terms, opened.recorded.counted
-        if terms is None or counted is None:
+        if terms is None:
             return
-        much = excess(opened.placed, terms.applied(call_of(opened.recorded.row)), counted)
+        much = {} if counted is None else excess(opened.placed, terms.applied(call_of(opened.recorded.row)), counted)
         for held in opened.held:
             amount = much.get(held.account.budget.id, 0)
-            held.add(-min(amount, held.least), -min(amount, held.most), step.number)
+            # The count is written as the call settles: of one that a crash left open it is not known how much it gave back.
+            least = min(amount, held.least) if counted is not None else held.slack
+            held.add(-least, -min(amount, held.most), step.number)
             held.may_give_back(0)
 
     def _settle(self, opened: Open, number: int) -> None:

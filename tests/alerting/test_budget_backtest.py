@@ -163,9 +163,11 @@ async def test_on_what_enforce_mode_let_through_it_names_what_that_refused_and_c
     world = worlds(budgets=ENFORCED)
     await Traffic(world, a_call, seed).run()
 
-    told = await back_tested(world, ENFORCED, "enforce")
+    told, watched = await back_tested(world, ENFORCED, "enforce"), await back_tested(world, ENFORCED, "monitor")
 
     live = await refused_or_cut(world)
+    named = {row.id for one in told.values() for row in one.samples}
+    assert named <= {row.id for one in watched.values() for row in one.samples}
     for budget in ENFORCED:
         name = budget["name"]
         assert {row.id for row in told[name].samples} == live[name], name

@@ -1,5 +1,6 @@
-"""What a budget would have done to rows from before the ledger kept the steps of calls: sure where that is certain."""
+"""What a budget would have done to calls whose rows do not tell all: sure where that is certain, else unknown."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,9 +8,12 @@ import pytest
 
 from metering.budget_replay import BudgetReplay
 from metering.ledger_rows import LedgerRow
-from metering.recorded import Recorded
+from metering.quote import Rates, quoted
+from metering.recorded import Recorded, Step
 from metering.replay_told import Told
 from metering.settings import BudgetSettings
+from metering.terms import Terms
+from storage.times import to_micros
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 CENT = 10_000_000
@@ -147,3 +151,115 @@ def test_an_unread_call_leaves_nothing_certain() -> None:
     rows = [a_row(0, wire_format=None, path="/v1/new", source="unmetered", cost=None, hold=0), a_row(1, begins=5)]
 
     assert (replayed(rows).refused, replayed(rows).unknown) == (0, 1)
+
+
+FIRST = to_micros(NOON)
+"""What the numbers of steps are counted from."""
+RATES = Rates(10**12, 10**13, flat=True)
+"""A thousand nano-dollars for a token of input, ten thousand for one of output."""
+
+
+def a_call(
+    number: int, *, read: int = 1_000, wrote: int = 100, rates: Rates = RATES, cost: int | None = 1_000_000, **more: Any
+) -> Recorded:
+    """Return a call that was let through by a bound of `read` tokens and then settled; what it is not told is whole and not counted."""
+    row = {name: more.pop(name) for name in list(more) if name in LedgerRow.__dataclass_fields__}
+    terms = {name: more.pop(name) for name in list(more) if name in Terms.__dataclass_fields__}
+    known: dict[str, Any] = {"cap": 100, "quantum": 0, "granted": 0, "placed_at": NOON, "unread": False, "judged": True}
+    quote = quoted(rates, input_tokens=read, output_tokens=wrote, priced=True)
+    kept = a_row(number, cost=cost, begins=number, **{"input_tokens_bound": read, **row})
+    steps = {"admitted": FIRST + 10 * number + 1, "settled": FIRST + 10 * number + 9, **more}
+    return Recorded(row=kept, terms=Terms(quote=quote, **{**known, **terms}), **steps)
+
+
+def told_of(calls: list[Recorded], *, mode: str = "monitor", **settings: Any) -> tuple[int, int, int]:
+    """Return how many calls are surely refused, surely cut, and neither known."""
+    budget = BudgetSettings.model_validate({"name": "b", "limit": "0.002 USD", "warn_at": [], **settings})
+    replay = BudgetReplay([budget], mode=mode, told_since=NOON)  # type: ignore[arg-type]  # the tests say which
+    replay.add(calls)
+    replay.end()
+    told = replay.told["b"]
+    return told.refused, told.cut, told.unknown
+
+
+COUNTED = quoted(RATES, input_tokens=50, output_tokens=100, priced=True)
+UNCOUNTED: list[tuple[str, dict[str, Any], str, tuple[int, int, int]]] = [
+    ("the bound fits", {}, "0.002 USD", (0, 0, 0)),
+    ("an empty prompt would fit", {}, "0.0019 USD", (0, 0, 1)),
+    ("an empty prompt would not fit", {}, "0.0009 USD", (1, 0, 0)),
+    ("a shorter prompt may have other rates", {"rates": Rates(10**12, 10**13)}, "0.0009 USD", (0, 0, 1)),
+    ("tokens have no rates", {"rates": Rates(10**12, 10**13)}, "99 tokens", (1, 0, 0)),
+    ("it was counted before it came", {"input_tokens_bound": None}, "0.0019 USD", (1, 0, 0)),
+    ("it was counted, and fits", {"counted": COUNTED}, "0.0011 USD", (0, 0, 0)),
+    ("it was counted, and does not fit", {"counted": COUNTED}, "0.001 USD", (1, 0, 0)),
+    ("no count changes what is not read", {"unread": True}, "0.0019 USD", (1, 0, 0)),
+    ("budgets were not asked", {"judged": False}, "0.0009 USD", (0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(("call", "limit", "wanted"), [pytest.param(*one[1:], id=one[0]) for one in UNCOUNTED])
+def test_a_prompt_that_nobody_counted_is_unknown_only_where_its_count_matters(call: Any, limit: str, wanted: Any) -> None:
+    assert told_of([a_call(0, **call)], limit=limit) == wanted
+
+
+def test_a_stream_that_was_not_topped_up_then_may_have_been_ended() -> None:
+    stream = a_call(
+        0, streamed=True, quantum=16, granted=16, top_ups=(Step(FIRST + 2, 30, 30),), settled=FIRST + 5, input_tokens_bound=None
+    )
+    leased = {"quantum": 32, "reserve": "lease"}
+
+    assert told_of([stream], limit="0.0021 USD", **leased) == (0, 0, 0)
+    assert told_of([stream], limit="0.0019 USD", **leased) == (0, 0, 1)
+    assert told_of([stream], limit="0.001 USD", **leased) == (1, 0, 0)
+    assert told_of([stream], limit="0.0014 USD", **{**leased, "quantum": 16}) == (0, 1, 0)
+    assert told_of([stream], limit="0.0014 USD", reserve="input_only") == (0, 0, 0)
+
+
+def test_a_stream_that_asked_again_after_its_budget_was_spent_is_ended_in_enforce_mode() -> None:
+    steps = (Step(FIRST + 5, 30, 30), Step(FIRST + 8, 30, 30))
+    stream = a_call(0, streamed=True, quantum=16, granted=16, top_ups=steps, input_tokens_bound=None)
+    dear = a_call(1, admitted=FIRST + 2, settled=FIRST + 4, read=100, wrote=0, cost=1_400_000, input_tokens_bound=None)
+    quick = replace(stream, top_ups=steps[:1])
+
+    assert told_of([stream], mode="enforce", limit="0.0015 USD", quantum=16) == (0, 0, 1)
+    assert told_of([stream, dear], mode="enforce", limit="0.0015 USD", quantum=16) == (0, 1, 0)
+    assert told_of([quick, dear], mode="enforce", limit="0.0015 USD", quantum=16) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("mode", ["monitor", "enforce"])
+def test_a_call_that_a_budget_refused_is_judged_where_its_terms_are_kept(mode: str) -> None:
+    refused = {"state": "refused", "status": 402, "ended_at": NOON, "settled": None, "input_tokens_bound": None}
+    calls = [a_call(0), a_call(1, **refused), a_call(2, **{**refused, "status": 403})]
+
+    assert told_of(calls, mode=mode, limit="0.002 USD") == (1, 0, 0)
+    assert told_of(calls[1:], mode=mode, limit="0.0025 USD") == (0, 0, 0)
+    assert told_of([a_call(1, **refused, rule_id="b")], mode=mode, limit="0.0025 USD") == (0, 0, int(mode == "enforce"))
+
+
+@pytest.mark.parametrize("mode", ["monitor", "enforce"])
+def test_an_answer_that_was_ended_is_judged_by_what_it_was_denied(mode: str) -> None:
+    ended = a_call(
+        0,
+        streamed=True,
+        quantum=16,
+        granted=16,
+        top_ups=(Step(FIRST + 5, 30, 0), Step(FIRST + 6, 30, 30)),
+        input_tokens_bound=None,
+        ending="cut",
+    )
+
+    assert told_of([ended], mode=mode, limit="0.0012 USD", quantum=16) == (0, 1, 0)
+    assert told_of([ended], mode=mode, limit="0.0014 USD", quantum=16) == ((0, 1, 0) if mode == "monitor" else (0, 0, 1))
+    assert told_of([ended], mode=mode, limit="0.0016 USD", quantum=16) == (0, 0, 0)
+
+
+def test_what_a_crash_left_open_is_charged_what_it_held_and_reaches_no_share_aloud() -> None:
+    trimmed = a_call(
+        0, state="unknown", source="billed_unseen", cost=None, ended_at=None, top_ups=(Step(FIRST + 2, 0, 0),), settled=FIRST + 3
+    )
+    budget = BudgetSettings.model_validate({"name": "b", "limit": "0.0025 USD", "warn_at": [0.1], "on_exceed": "alert"})
+    replay = BudgetReplay([budget], mode="monitor", told_since=NOON)
+    replay.add([trimmed, a_call(1)])
+    replay.end()
+
+    assert [(one.share, one.call_id) for one in replay.told["b"].crossings] == [(1.0, "call-1")]
