@@ -401,7 +401,7 @@ class Ledger(LedgerReads):
             opened.top_ups = opened.with_step(number, request.tokens, answer.tokens) + ("" if runs else UNHEARD)
             self._line.forget(request.call_id)
         else:
-            opened.denied = opened.denied if opened.ended else (number, request.tokens)
+            opened.denied = opened.denied if opened.ended else (number, request.tokens, request.least)
             if runs and not answer.hopeless:
                 self._line.run_short(request, on_answer)
             else:

@@ -48,8 +48,8 @@ class OpenCall:
     """The dearest that the call could cost, as its intent says."""
     top_ups: str = ""
     """What was granted while it ran, as its row keeps it."""
-    denied: tuple[int, int] | None = None
-    """The number of its last top-up that was denied before it was ended, and the tokens that it asked for."""
+    denied: tuple[int, int, int] | None = None
+    """The number of its last top-up that was denied before it was ended, the tokens that it asked for, and the least of use."""
     ended: bool = False
     """Whether its answer is being ended for want of a top-up."""
     size: InputSize | None = None
@@ -124,7 +124,8 @@ class Release:
         opened = self.opened
         if opened.denied is None or self.settlement.reply.ending is not Ending.CUT:
             return opened.top_ups
-        return opened.with_step(*opened.denied)
+        number, asked, least = opened.denied
+        return f"{opened.with_step(number, asked)}:{least}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

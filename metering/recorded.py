@@ -24,6 +24,8 @@ class Step:
     number: int
     asked: int
     granted: int
+    least: int = 0
+    """Where it was granted none: the tokens that would have been of use."""
     heard: bool = True
     """Whether its call lived to hear of it."""
 
@@ -62,5 +64,5 @@ class Recorded:
 
 
 def _step(text: str) -> Step:
-    number, asked, granted = map(int, text.removesuffix(UNHEARD).split(":"))
-    return Step(number, asked, granted, heard=not text.endswith(UNHEARD))
+    number, asked, granted, *least = map(int, text.removesuffix(UNHEARD).split(":"))
+    return Step(number, asked, granted, *least, heard=not text.endswith(UNHEARD))

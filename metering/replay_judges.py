@@ -127,10 +127,11 @@ class Enforcing:
         ]
         hopeless = (account.budget.id for account, least, _most in tested if lacks(replace(account.at_least(), held=0), least))
         short = [account.budget.id for account, least, _most in tested if not _fits(account.at_least(least.amount))]
+        lacking = [account.budget.id for account, least, _most in tested if lacks(account.at_least(), least)]
         then = opened.recorded.row.rule_id
         waited_behind_others = then not in short and any(account.budget.id == then for account, _least, _most in tested)
-        if not waited_behind_others and any(lacks(account.at_least(), least) for account, least, _most in tested):
-            opened.surely.add(next(itertools.chain(hopeless, (name for name in short if name == then), short)))
+        if not waited_behind_others and lacking:
+            opened.surely.add(next(itertools.chain(hopeless, (name for name in short if name == then), lacking)))
         else:  # in a line a call is refused for those who wait before it, of whom rows do not tell, though there is room for it
             opened.maybe.update(account.budget.id for account, _least, most in tested if not _fits(account.at_most(most.amount)))
             opened.maybe.update([then] if waited_behind_others and then is not None else [])
@@ -139,12 +140,12 @@ class Enforcing:
         """Say which budget would have ended an answer that one ended. What was charged for it is known then."""
         if opened.ended:
             return
-        worth = dict(more_of(opened, least := min(step.asked, LEAST_TOKENS), least))
+        worth = dict(more_of(opened, step.asked, min(step.asked, step.least)))
         whole = [(held, amount) for held, amount in more_of(opened, step.asked, step.asked) if held.tested]
-        if any(held.tested and opened.sure and not _fits(held.account.at_least(amount)) for held, amount in worth.items()):
-            hopeless = (held for held, _amount in whole if held.account.least.spent + worth.get(held, 0) > held.account.budget.limit.amount)
-            short = (held for held, amount in whole if not _fits(held.account.at_least(amount)))
-            opened.surely.add(next(itertools.chain(hopeless, short)).account.budget.id)
+        hopeless = (held for held, _amount in whole if held.account.least.spent + worth.get(held, 0) > held.account.budget.limit.amount)
+        lacking = [held for held, _amount in whole if not _fits(held.account.at_least(worth.get(held, 0)))]
+        if lacking and opened.sure:
+            opened.surely.add(next(itertools.chain(hopeless, lacking)).account.budget.id)
             opened.ended = True
         else:
             opened.maybe.update(held.account.budget.id for held, amount in whole if not _fits(held.account.at_most(amount)))

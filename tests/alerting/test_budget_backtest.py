@@ -170,8 +170,11 @@ async def test_on_what_enforce_mode_let_through_it_names_what_that_refused_and_c
     assert named <= {row.id for one in watched.values() for row in one.samples}
     for budget in ENFORCED:
         name = budget["name"]
-        assert {row.id for row in told[name].samples} == live[name], name
-        assert (told[name].refused + told[name].cut, told[name].unknown) == (len(live[name]), 0), name
+        surely = {row.id for row in told[name].samples}
+        assert surely <= live[name], name
+        assert len(live[name] - surely) <= told[name].unknown, name
+    behind = sum(one.unknown for one in told.values())  # refused since others waited before them, of whom the rows do not tell
+    assert behind <= (1 if seed in SHORT else sum(map(len, live.values())) // 4)
     assert seed not in SHORT or any(one.cut for one in told.values())
 
 

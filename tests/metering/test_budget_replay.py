@@ -243,7 +243,7 @@ def test_an_answer_that_was_ended_is_judged_by_what_it_was_denied(mode: str) -> 
         streamed=True,
         quantum=16,
         granted=16,
-        top_ups=(Step(FIRST + 5, 30, 0), Step(FIRST + 6, 30, 30)),
+        top_ups=(Step(FIRST + 5, 30, 0, 16), Step(FIRST + 6, 30, 30)),
         input_tokens_bound=None,
         ending="cut",
     )
