@@ -41,7 +41,7 @@ async def test_a_client_that_leaves_in_mid_stream(gateway: Gateway, provider: Pr
     provider.queue.append(answer_chat({"stream": True}, texts=["some ", "words ", "came "] * 3, then="hang", after_chunks=7))
     connection = await connect(gateway, door=door)
     await connection.send("POST", target("/v1/chat/completions", door=door), headers=head(door=door), pieces=[STREAM])
-    came = await connection.receive(chunks=5)
+    came = await connection.receive(events=5)
 
     connection.abort()
 
@@ -136,7 +136,7 @@ async def test_sigterm_does_not_wait_for_a_call_that_never_ends(tmp_path: Path) 
         provider.script = lambda _: answer_chat({"stream": True}, then="hang", after_chunks=3)
         connection = await connect(gateway)
         await connection.send("POST", target("/v1/chat/completions"), headers=head(), pieces=[STREAM])
-        await connection.receive(chunks=2)
+        await connection.receive(events=2)
         code = await asyncio.to_thread(gateway.stop)
         connection.abort()
         (row,) = gateway.calls()

@@ -151,7 +151,7 @@ async def test_a_client_that_leaves_is_still_metered(house: Any) -> None:
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=4)
     async with await house.through() as connection:
         await connection.send("POST", "/v1/chat/completions", headers=[("host", "api.openai.com")], pieces=[STREAM])
-        partly = await connection.receive(chunks=3)
+        partly = await connection.receive(events=3)
         connection.abort()
 
     assert b"The " in partly.body
@@ -164,7 +164,7 @@ async def test_each_chunk_passes_when_it_comes(house: Any) -> None:
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=2)
     async with await house.through() as connection:
         await connection.send("POST", "/v1/chat/completions", headers=[("host", "api.openai.com")], pieces=[STREAM])
-        partly = await asyncio.wait_for(connection.receive(chunks=2), 30)
+        partly = await asyncio.wait_for(connection.receive(events=2), 30)
     house.provider.release()
 
     assert partly.body.count(b"\n\n") == 2

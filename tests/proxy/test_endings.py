@@ -32,7 +32,7 @@ async def test_a_client_that_leaves_mid_stream_is_settled_with_what_passed(house
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=4)
     connection = await house.through()
     await connection.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[STREAM])
-    await asyncio.wait_for(connection.receive(chunks=4), 30)
+    await asyncio.wait_for(connection.receive(events=4), 30)
     connection.abort()
 
     row = await house.row(ending="client_abort")
@@ -167,7 +167,7 @@ async def test_a_stop_settles_what_does_not_finish_within_its_grace(house: Any) 
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=4)
     connection = await house.through()
     await connection.send("POST", "/v1/chat/completions", headers=HEAD, pieces=[STREAM])
-    await asyncio.wait_for(connection.receive(chunks=4), 30)
+    await asyncio.wait_for(connection.receive(events=4), 30)
 
     await house.proxy.stop(grace=timedelta(seconds=0.05))
 

@@ -85,7 +85,7 @@ async def test_a_stream_passes_chunk_by_chunk(house: Any) -> None:
     house.provider.script = lambda seen: answers.chat(orjson.loads(seen.body), then="hang", after_chunks=2)
     async with await house.through() as connection:
         await connection.send("POST", "/v1/chat/completions", headers=head("api.openai.com"), pieces=[STREAM])
-        first = await asyncio.wait_for(connection.receive(chunks=2), 30)
+        first = await asyncio.wait_for(connection.receive(events=2), 30)
         house.provider.release()
 
     assert first.status == 200

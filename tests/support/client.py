@@ -75,8 +75,15 @@ class Connection:
         self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
         await self._writer.drain()
 
-    async def receive(self, *, chunks: int | None = None) -> Response:
-        """Return the answer, or what there is of it once `chunks` pieces of its body have come; called again, what follows these."""
+    async def receive(self, *, chunks: int | None = None, events: int | None = None) -> Response:
+        """Return the answer, or what there is of it once so many pieces of its body, or server-sent events, have come.
+
+        Called again it returns what follows these. Events that come at once may come in one piece.
+        """
+
+        def enough(came: int, body: bytearray) -> bool:
+            return came == chunks or (events is not None and body.count(b"\n\n") >= events)
+
         response = self._begun
         body, whole, came = bytearray(), False, 0
         while True:
@@ -94,7 +101,7 @@ class Connection:
                 came += 1
             elif isinstance(event, h11.EndOfMessage):
                 whole = True
-            if whole or isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED or came == chunks:
+            if whole or isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED or enough(came, body):
                 break
         if whole:
             self._begun = None
