@@ -31,6 +31,10 @@ class ConnectRefusedError(Exception):
     """The proxy would not open a tunnel; `args` are the status and the body."""
 
 
+def _holds(body: bytearray, events: int | None) -> bool:
+    return events is not None and body.count(b"\n\n") >= events
+
+
 class Connection:
     """One keep-alive connection to the gateway (or to anything that speaks HTTP/1.1)."""
 
@@ -80,10 +84,6 @@ class Connection:
 
         Called again it returns what follows these. Events that come at once may come in one piece.
         """
-
-        def enough(came: int, body: bytearray) -> bool:
-            return came == chunks or (events is not None and body.count(b"\n\n") >= events)
-
         response = self._begun
         body, whole, came = bytearray(), False, 0
         while True:
@@ -101,7 +101,7 @@ class Connection:
                 came += 1
             elif isinstance(event, h11.EndOfMessage):
                 whole = True
-            if whole or isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED or enough(came, body):
+            if whole or isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED or came == chunks or _holds(body, events):
                 break
         if whole:
             self._begun = None
