@@ -65,4 +65,4 @@ class Recorded:
 
 def _step(text: str) -> Step:
     number, asked, granted, *least = map(int, text.removesuffix(UNHEARD).split(":"))
-    return Step(number, asked, granted, *least, heard=not text.endswith(UNHEARD))
+    return Step(number, asked, granted, least[0] if least else 0, heard=not text.endswith(UNHEARD))
