@@ -193,11 +193,12 @@ class TollwatchAddon:
 
     @fenced
     def client_disconnected(self, client: Client) -> None:
-        """Settle whatever a client that is gone left open."""
+        """Settle whatever a client that is gone, or whose connection was given up, left open."""
+        ending = Ending.UPSTREAM_RESET if client.error else Ending.CLIENT_ABORT
         self._forward.tunnels.pop(client.id, None)
         self._peers.forget(client)
         for live in [live for live in self._calls.open.values() if live.connection_id == client.id]:
-            self._calls.end(live, Ending.CLIENT_ABORT, status=None)
+            self._calls.end(live, ending, status=None)
 
     @fenced
     def client_left(self, connection_id: str) -> None:

@@ -16,7 +16,7 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy import events
 from mitmproxy.proxy.server import ConnectionHandler
 
-from proxy import straight
+from proxy import giving_up, straight
 
 
 def _can_write(handler: ConnectionHandler) -> bool:
@@ -40,7 +40,11 @@ def _feed_in_place(handler: ConnectionHandler, connection: Connection, reader: a
         if waiter is None or waiter.done() or lock.locked() or lock._waiters or not _can_write(handler):
             store(data)
             return
-        if straight.passed_on(handler, connection, data):
+        try:
+            if straight.passed_on(handler, connection, data):
+                return
+        except Exception as error:  # noqa: BLE001  # a part of the answer may be lost: what follows would be read as the whole
+            giving_up.give_up(handler, error)
             return
         handling = handler.server_event(events.DataReceived(connection, data))
         try:

@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from OpenSSL import SSL
 
-from proxy import driving, goaway, heads, inplace, letting_go, lookups, shortcut, to_stream, websocket_layer
+from proxy import driving, giving_up, goaway, heads, inplace, letting_go, lookups, shortcut, to_stream, trailers, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -71,6 +71,7 @@ def install() -> None:
     _resume_sessions_with_certificates()
     lookups.install()
     heads.install()
+    trailers.install()
     inplace.install()
     shortcut.install()
     letting_go.install()
@@ -115,7 +116,7 @@ class _InPlace:
         self._tasks: set[asyncio.Task[None]] = set()
         self.context = handler.layer.context
 
-    def handle_event(self, event: events.Event) -> Iterator[commands.Command]:  # noqa: C901  # each chunk passes here: no call more
+    def handle_event(self, event: events.Event) -> Iterator[commands.Command]:  # noqa: C901, PLR0912  # each chunk passes here: no call more
         if type(event) is events.ConnectionClosed:
             self._closed(event.connection)
         waiting = collections.deque([event])
@@ -124,24 +125,27 @@ class _InPlace:
         if type(layer) is not HttpLayer:
             layer = self._layer = driving.bottom(layer)
         command: Any  # of any kind
-        while waiting:
-            for command in layer.handle_event(waiting.popleft()):
-                kind = type(command)
-                if kind is SendData:
-                    if held is not None:
-                        if held.connection is command.connection and len(held.data) + len(command.data) < _JOIN_BELOW:
-                            held.data += command.data
-                            continue
-                        self._send(held)
-                    held = command
-                elif isinstance(command, StartHook):
-                    if self._answered(command) and command.blocking:
-                        waiting.append(events.HookCompleted(command))
-                elif kind is not commands.Log or command.level > logging.INFO:  # that an answer is streamed is said of every call
-                    if held is not None:
-                        self._send(held)
-                        held = None
-                    yield command
+        try:
+            while waiting:
+                for command in layer.handle_event(waiting.popleft()):
+                    kind = type(command)
+                    if kind is SendData:
+                        if held is not None:
+                            if held.connection is command.connection and len(held.data) + len(command.data) < _JOIN_BELOW:
+                                held.data += command.data
+                                continue
+                            self._send(held)
+                        held = command
+                    elif isinstance(command, StartHook):
+                        if self._answered(command) and command.blocking:
+                            waiting.append(events.HookCompleted(command))
+                    elif kind is not commands.Log or command.level > logging.INFO:  # that an answer is streamed is said of every call
+                        if held is not None:
+                            self._send(held)
+                            held = None
+                        yield command
+        except Exception as error:  # noqa: BLE001  # whatever it is, nobody knows what the layers would do next
+            giving_up.give_up(self._handler, error)
         if held is not None:
             self._send(held)
 

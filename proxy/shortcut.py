@@ -28,8 +28,8 @@ def _find_way(upstream: Http1Client) -> Way | None:
         return None
     stream = http.streams.get(upstream.stream_id)
     client = http.connections.get(upstream.context.client)
-    if stream is None or not isinstance(client, Http1Server) or client.response is None:
-        return None
+    if stream is None or not isinstance(client, Http1Server) or client.response is None or client.response is not stream.flow.response:
+        return None  # the last: what the client got so far may be a 100 Continue
     return Way(stream, client, "chunked" in client.response.headers.get("transfer-encoding", "").lower())
 
 
@@ -82,5 +82,7 @@ def install() -> None:
             inner.tollwatch_way = None
             inner.body_reader = _again(outcome)
             yield from read_body(self, event)
+            if isinstance(outcome, h11.ProtocolError):
+                inner.body_reader = reader  # it is asked once more when the connection closes
 
     Http1Client.read_body = read_body_straight  # type: ignore[assignment]  # mypy: the method of a base class is not assignable

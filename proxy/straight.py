@@ -66,7 +66,7 @@ class Straight:
         return (
             upstream.stream_id == self.way.stream.stream_id
             and self.way.client.response is not None
-            and type(reader) is h11._readers.ChunkedReader
+            and isinstance(reader, h11._readers.ChunkedReader)
             and not (upstream.buf or reader._bytes_in_chunk or reader._bytes_to_discard or reader._reading_trailer)
             and self.way.open
             and all(layer._paused is None for layer in self.layers)

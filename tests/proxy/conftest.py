@@ -35,6 +35,7 @@ from proxy.ca import CertificateAuthority
 from proxy.server import ProxyServer
 from proxy.settings import ProxySettings
 from storage.sqlite import SqliteDatabase
+from tests.support.between import Between
 from tests.support.client import Connection, Response
 from tests.support.provider import Provider
 
@@ -192,3 +193,11 @@ async def open_house(tmp_path: Path, provider: Provider, tokens: TokenCounter, p
 @pytest.fixture
 async def house(open_house: OpenHouse) -> House:
     return await open_house()
+
+
+@pytest.fixture
+async def between(open_house: OpenHouse) -> AsyncIterator[Between]:
+    """Both ends of a gateway."""
+    ends = await Between.open(open_house)
+    yield ends
+    ends.close()
