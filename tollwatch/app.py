@@ -85,6 +85,9 @@ GRACE: Final = timedelta(seconds=8)
 _YOUNG: Final = 20_000
 """Objects after which the cycle collector looks for garbage. Calls leave none, but a dozen in flight have thousands of objects: at Python's
 700 it ran every 17 calls, found nothing, and threw what they work with out of the caches."""
+_OLDER: Final = (3, 2)
+"""Rounds over the young before one over what outlived one, and rounds of those before one over all: streams live so long that they are
+among the oldest when they end, and their connections are garbage that only such a round finds."""
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
 _ROLL_UP: Final = 300.0
@@ -297,7 +300,8 @@ async def serve(  # noqa: PLR0915  # one straight list is easier to read than it
 
         gc.collect()
         gc.freeze()  # what start-up made stays for good: the collector need not look at it again
-        gc.set_threshold(_YOUNG)
+        gc.collect()  # nor measure by it: the oldest are looked at once they have grown by a quarter of what the last look found
+        gc.set_threshold(_YOUNG, *_OLDER)
         announce(
             Running(
                 config=config,
