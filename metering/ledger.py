@@ -10,21 +10,18 @@ from metering.budgets import Budget
 from metering.call import Call, Ending, Reply
 from metering.holds import BudgetMove, BudgetState, Denied, Granted, Hold, Intent, Settled, Settlement, TopUp
 from metering.ledger_batch import UNHEARD, OpenCall, Outcomes, Paused, Release, Request, Trim
-from metering.ledger_jobs import Job, Waiter, wake
-from metering.ledger_line import Line, OnAnswer
-from metering.ledger_periods import Periods
-from metering.ledger_queue import Queue
-from metering.ledger_reads import LedgerReads
+from metering.ledger_flushing import SETTLE_WITHIN_SECONDS, Flushing
+from metering.ledger_jobs import Job, Waiter
+from metering.ledger_line import OnAnswer
 from metering.ledger_rows import INSERT_REFUSED, LedgerRow, refused_values
 from metering.ledger_stats import LedgerStats
-from metering.ledger_work import batch_work
 from metering.reading import Reading, Source
 from metering.recovery import recovery_work
 from metering.rollups import ADD_LATE
 from metering.spend import SpendRow
 from metering.spread import Spread, Spreads
 from metering.terms import NO_DENIAL, Denial
-from storage.database import ConstraintError, Database, Done, Failed, Outcome, Sql, StoreError, Work
+from storage.database import Database, Sql, StoreError, Work
 from storage.times import from_micros, to_micros
 
 __all__ = [
@@ -46,12 +43,9 @@ __all__ = [
 
 type Clock = Callable[[], datetime]
 
-_SETTLE_WITHIN_SECONDS = 0.05
-_LONGEST_BACKOFF_SECONDS = 5.0
 
-
-class Ledger(LedgerReads):
-    """Intents, settlements and budgets over a Database. One batch at a time is with the store; what comes meanwhile makes the next.
+class Ledger(Flushing):
+    """Intents, settlements and budgets over a Database.
 
     `on_settled` is called with each batch of durable settlements, `on_health` when the store begins to fail or is well again.
     `budgets` are those whose state `budgets()` tells.
@@ -67,34 +61,13 @@ class Ledger(LedgerReads):
         budgets: Sequence[Budget] = (),
         on_health: Callable[[StoreError | None], None] | None = None,
     ) -> None:
-        super().__init__(database)
-        self.stats = LedgerStats()
-        self.failure: StoreError | None = None
+        super().__init__(database, instance=instance, now=now, on_health=on_health)
         self._instance = instance
-        self._now = now
         self._on_settled = on_settled
-        self._on_health = on_health
         self._budgets = tuple(budgets)
-        self._periods = Periods(now)
-        self._line = Line(self._soon)
-        self._queue = Queue(self._line, self._periods, instance=instance, now=now)
-        self._open: dict[str, OpenCall] = {}
         self._spreads = Spreads()
-        self._in_flight: Job | None = None
-        self._timer: asyncio.Handle | None = None
-        self._due = False
-        """A flush is on its way."""
-        self._backoff = _SETTLE_WITHIN_SECONDS
         self.on_ended: Callable[[Sequence[str]], None] | None = None
         """Hears the ids of calls whose end is durable, refused ones too; None where nobody listens."""
-        self.on_short: Callable[[], None] | None = None
-        """Called when somebody waits for a budget, and nothing is on its way to the store that could help."""
-        self._drains: list[asyncio.Future[None]] = []
-
-    @property
-    def healthy(self) -> bool:
-        """Whether the store took what it was last given."""
-        return self.failure is None
 
     @property
     def pending(self) -> int:
@@ -110,11 +83,6 @@ class Ledger(LedgerReads):
     def waits(self) -> bool:
         """Whether anybody waits for a budget: calls before their intent, or running ones for more."""
         return self._line.waits
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is with the store, or on its way there, that may change who waits; `on_short` comes after it."""
-        return self._in_flight is not None or self._queue.pressing
 
     @property
     def open_calls(self) -> Mapping[str, OpenCall]:
@@ -240,7 +208,7 @@ class Ledger(LedgerReads):
         if self._line.waits:
             self._soon()
         elif self._timer is None:
-            self._later(_SETTLE_WITHIN_SECONDS)
+            self._later(SETTLE_WITHIN_SECONDS)
 
     def ends(self, call_id: str) -> None:
         """Hear that a running answer is ended for want of the top-up that it was denied last."""
@@ -260,14 +228,6 @@ class Ledger(LedgerReads):
         """Settle calls whose intents were written by another way than `admit`; the store is well."""
         self._open.update(calls)
         self._tell_health(None)
-
-    async def drain(self) -> None:
-        """Wait until every settlement is durable. Raises StoreError when the store fails; what is not written stays queued."""
-        while self._in_flight or not self._queue.empty:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._drains.append(waiter)
-            self._flush()
-            await waiter
 
     async def recover(self) -> int:
         """At the start: turn intents that a crash left open into `unknown`, charged at their holds; return how many."""
@@ -292,64 +252,9 @@ class Ledger(LedgerReads):
         """Return the state of every budget in its current period."""
         return await self._periods.states(self._database, self._budgets)
 
-    def _soon(self) -> None:
-        """Flush after one more turn of the loop, so that the intents of what is ready by then share the batch.
-
-        The turn costs some 10 µs where nothing else is ready. Under load it doubles the batch: a commit in eight costs a call half of what
-        its own does, and the other stages gain as much from being done together.
-        """
-        if not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_soon(self._linger)
-
-    def _linger(self) -> None:
-        asyncio.get_running_loop().call_soon(self._flush)
-
-    def _later(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._flush)
-
-    def _flush(self) -> None:
-        """Give the store the next batch, unless it has one."""
-        self._due = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._in_flight is not None:
-            return
-        job = self._queue.next_job(self._open)
-        if job is None:  # whoever asked has left
-            self._wake_drains(None)
-            return
-        self._in_flight = job
-        try:
-            self._database.submit(partial(batch_work, job.batch), self._done, quick=True)
-        except StoreError as error:
-            self._done(Failed(error))
-
-    def _done(self, outcome: Outcome[Outcomes]) -> None:
-        job = self._in_flight
-        assert job is not None  # noqa: S101 - the store answers each batch once; for the type checker
-        self._in_flight = None
-        if isinstance(outcome, Done):
-            self._succeeded(job, outcome.result)
-        elif isinstance(outcome.error, StoreError) and not isinstance(outcome.error, ConstraintError):
-            self._store_failed(job, outcome.error)
-            return
-        else:
-            self._contradicted(job, outcome.error)
-        self._wake_drains(None)
-        if self._queue.pressing:
-            self._flush()
-            return
-        if self._queue.releases and self._timer is None:
-            self._later(_SETTLE_WITHIN_SECONDS)
-        if self._line.waits and self.on_short is not None:
-            asyncio.get_running_loop().call_soon(self.on_short)
-
     def _succeeded(self, job: Job, outcomes: Outcomes) -> None:
         batch = job.batch
         self._periods.stored(batch.periods)
-        self._backoff = _SETTLE_WITHIN_SECONDS
         self._line.blocked = outcomes.blocked
         for number, trim in enumerate(batch.trims, batch.first + len(batch.releases)):
             trim.opened.held = trim.opened.held_without(trim.amounts)
@@ -413,34 +318,3 @@ class Ledger(LedgerReads):
         """Settle a call whose caller was cancelled while its intent was written: it is never sent."""
         reply = Reply(ending=Ending.CLIENT_ABORT, status=None, first_byte_at=None, ended_at=self._now(), response_bytes=0)
         self.settle(Settlement(call, reply, Reading(source=Source.NONE)))
-
-    def _store_failed(self, job: Job, error: StoreError) -> None:
-        """Refuse the intents, keep the settlements, and try those again later."""
-        self.stats.store_failures += 1
-        self._queue.put_back(job)
-        job.fail(error)
-        self._tell_health(error)
-        self._wake_drains(error)
-        if self._queue.requests or self._queue.suspects:
-            self._soon()
-        elif self._queue.releases or self._queue.top_ups:
-            self._later(self._backoff)
-            self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF_SECONDS)
-
-    def _contradicted(self, job: Job, error: Exception) -> None:
-        """One item of the batch is bad (an id used twice, say): try each alone, so that only the bad one fails."""
-        if job.size > 1:
-            self._queue.suspects.extend(job.apart())
-            return
-        self.stats.lost_settlements += len(job.batch.releases)
-        job.fail(error)
-
-    def _tell_health(self, failure: StoreError | None) -> None:
-        changed = (failure is None) != (self.failure is None)
-        self.failure = failure
-        if changed and self._on_health is not None:
-            asyncio.get_running_loop().call_soon(self._on_health, failure)
-
-    def _wake_drains(self, error: StoreError | None) -> None:
-        drains, self._drains = self._drains, []
-        wake(drains, error)
