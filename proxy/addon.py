@@ -311,6 +311,8 @@ class TollwatchAddon:
         verdict = await self._calls.judge(live, rejected=self._peers.unwelcome(passage.peer, call.host) or meaning.rejected)
         if verdict.blocked:
             flows.respond(flow, refusal.answer(passage.dialect, refusal.refused(call, verdict)))
+        elif flow.client_conn.error:  # its connection was given up meanwhile: nobody hears of it any more
+            self._calls.end(live, Ending.FAILED, status=None, sent=False)
         elif over:
             self._refuse_unread(flow, passage, live, meaning)
         elif call.host == PROBE_HOST:

@@ -34,7 +34,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from OpenSSL import SSL
 
-from proxy import driving, giving_up, goaway, heads, inplace, letting_go, lookups, shortcut, to_stream, trailers, websocket_layer
+from proxy import driving, giving_up, goaway, heads, hints, inplace, letting_go, lookups, shortcut, to_stream, trailers, websocket_layer
 
 LIMIT = "tollwatch.body_limit"
 """Flow metadata: the most bytes of request body that are kept."""
@@ -72,6 +72,7 @@ def install() -> None:
     lookups.install()
     heads.install()
     trailers.install()
+    hints.install()
     inplace.install()
     shortcut.install()
     letting_go.install()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mitmproxy.proxy.layers.http import HttpStream
+from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 
 from proxy.tap import Tap
 from tests.support.between import STREAM, Between, post, request_of
@@ -71,6 +71,29 @@ async def test_an_error_over_a_request_closes_the_connection_and_nothing_is_sent
     assert got == b""
     assert between.accepted.empty()
     assert await between.house.rows() == []
+
+
+async def test_a_call_that_is_judged_while_its_connection_is_given_up_holds_nothing(
+    between: Between, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit, judged, go_on = between.house.gate.admit, asyncio.Event(), asyncio.Event()
+
+    async def admit_late(call: Any) -> Any:
+        judged.set()
+        await go_on.wait()
+        return await admit(call)
+
+    monkeypatch.setattr(between.house.gate, "admit", admit_late)
+    between.writer.write(post())
+    await asyncio.wait_for(judged.wait(), 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(HttpLayer, "handle_event", fails)
+        between.writer.write(b"more")
+        await between.rest()
+    go_on.set()
+
+    row = await between.house.row(ending="failed")
+    assert (row.source, between.accepted.empty()) == ("none", True)
 
 
 @pytest.mark.parametrize("straight", [True, False])
