@@ -1,34 +1,30 @@
 """Judging before a call is sent: rules, size, drift, rates, budgets; and the settling after it."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
 from alerting import parts
-from alerting.baselines import PROMPT, Baselines, Part, place_of
+from alerting.baselines import Baselines
 from alerting.book import AlertBook
-from alerting.detectors import meter_gap
-from alerting.detectors.prompt_drift import PromptDrift
-from alerting.detectors.prompt_size import PromptSize
 from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
-from alerting.finding import Action, Finding, Occurrence, Refusal, Verdict
+from alerting.finding import Finding, Occurrence, Refusal, Verdict
 from alerting.people import People
 from alerting.policing import Policing
 from alerting.policy import Policy
-from alerting.reserving import Check, Reserving
+from alerting.prompt_checks import Detectors, PromptChecks
+from alerting.reserving import Reserving
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
-from alerting.settings import DetectorSettings
 from alerting.tool_watch import ToolWatch
 from alerting.trial import STATUS, Mode, Trial
 from alerting.unfit import unfit
 from alerting.watch import Watch
 from metering.budgets import BudgetBook
-from metering.call import Call, Consumption, Reply
+from metering.call import Call, Reply
 from metering.holds import Settled, Settlement
 from metering.input_size import InputSize
 from metering.learning import Learner
@@ -52,20 +48,6 @@ class Onchain(Protocol):
 
 
 _AT_A_STRETCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Detectors:
-    """The detectors that look at a prompt; None where one is switched off."""
-
-    size: PromptSize | None = None
-    drift: PromptDrift | None = None
-
-    @classmethod
-    def of(cls, settings: DetectorSettings, *, key: bytes) -> "Detectors":
-        """Return the detectors of the config; `key` is the installation's own, for the fingerprints of prompts."""
-        drift = settings.prompt_drift
-        return cls(PromptSize(settings.prompt_size), PromptDrift(drift, key=key) if drift.enabled else None)
 
 
 class Gate:
@@ -98,14 +80,14 @@ class Gate:
         self._enforces = mode == "enforce"
         self._policing = Policing(rules, rule_counts)
         self._tools = tools
-        self._detectors = detectors
+        self._prompts = PromptChecks(
+            detectors, rates=rates, baselines=baselines, unknown_formats=unknown_formats, enforces=self._enforces, now=now
+        )
         self._rates = rates
         self._ledger = ledger
         self._meter = meter
         self._counter = counter
         self._book = book
-        self._baselines = baselines
-        self._unknown_formats = unknown_formats
         self._now = now
         self._learner = learner
         self._people = people
@@ -122,7 +104,8 @@ class Gate:
         self._reserving = reserving = Reserving(
             budgets=budgets, ledger=ledger, meter=meter, book=book, now=now, enforces=self._enforces, answers=self, spool=spool
         )
-        self._checks = tuple(self._configured(reserving.without_store))
+        tools_check = () if tools is None else (reserving.without_store(tools.check),)
+        self._checks = (self._policing.check, *self._prompts.before(reserving.without_store), *tools_check, *self._prompts.after())
         self._sends = reserving.without_store(self._transactions)
         self._leases = self._reserving.leases
         self.on_cut: Callable[[str, Verdict], None] | None = None
@@ -141,20 +124,6 @@ class Gate:
     def rules(self) -> Sequence[RuleSettings]:
         """The rules that it was given, in the order of the config."""
         return self._policing.rules.settings
-
-    def _configured(self, without_store: Callable[[Check], Check]) -> Iterator[Check]:
-        """Yield what each call is to be looked at for, in order."""
-        yield self._policing.check
-        if self._unknown_formats == "refuse":
-            yield self._format
-        if self._detectors.size is not None:
-            yield self._size
-        if self._detectors.drift is not None:
-            yield without_store(self._drift)
-        if self._tools is not None:
-            yield without_store(self._tools.check)
-        if self._rates:
-            yield self._rate
 
     # --- before ----------------------------------------------------------------------------------------------------------
 
@@ -202,46 +171,13 @@ class Gate:
         """Judge what a call asks for beside its own (a request of a batch, another model) by the rules and the size of prompts."""
         for number, each in enumerate(parts.calls(trial.call)):
             inner = self._trial(each)
-            for check in (self._policing.check, self._size):
+            for check in (self._policing.check, self._prompts.size):
                 await check(inner)
             trial.take_in(inner)
             if trial.refused:
                 return
             if number % _AT_A_STRETCH == _AT_A_STRETCH - 1:
                 await asyncio.sleep(0)  # a file of 50,000 requests must not hold all others up
-
-    async def _format(self, trial: Trial) -> None:
-        call = trial.call
-        if call.consumption is Consumption.UNREAD:
-            trial.hear(meter_gap.unread(call, action=Action.BLOCK, at=self._now()), Refusal.UNKNOWN_FORMAT)
-
-    async def _size(self, trial: Trial) -> None:
-        detector = self._detectors.size
-        if detector is None:
-            return
-        if detector.exact_matters(bound=trial.size.best):
-            await trial.size.count()
-        if finding := detector.check(trial.call, tokens=trial.size.best):
-            trial.hear(finding, Refusal.PROMPT_SIZE)
-
-    async def _drift(self, trial: Trial) -> None:
-        detector, call = self._detectors.drift, trial.call
-        if detector is None or (seen := detector.fingerprint(call)) is None:
-            return
-        place = place_of(Part.PROMPT, call.service, call.caller.agent)
-        normal = self._baselines.known(place, PROMPT, seen)
-        if normal is None:
-            first = detector.approve_first
-            learned = await self._baselines.normal(place, {PROMPT: seen}, approve_first=first, shape=lambda _name: detector.shape(call))
-            normal = learned[PROMPT]
-        if finding := detector.check(call, seen, normal):
-            trial.hear(finding, Refusal.PROMPT_DRIFT)
-
-    async def _rate(self, trial: Trial) -> None:
-        if self._rates.exact_matters(trial.call, bound=trial.size.best):
-            await trial.size.count()
-        if found := self._rates.take(trial.call, input_tokens=trial.size.best, enforce=self._enforces):
-            trial.hear_all(found, Refusal.RATE_LIMIT)
 
     async def _transactions(self, trial: Trial) -> None:
         """Judge what the call would send to a blockchain, after all else: what is let through counts as sent."""

@@ -11,11 +11,12 @@ from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
 from alerting.detectors.upstream_limit import UpstreamLimits
 from alerting.finding import Refusal, Verdict
-from alerting.gate import Detectors, Gate, Onchain
+from alerting.gate import Gate, Onchain
 from alerting.lockout import Lockouts
 from alerting.onchain_settings import OnchainSettings
 from alerting.people import People
 from alerting.policy import Policy
+from alerting.prompt_checks import Detectors
 from alerting.rule_counts import RuleCounts
 from alerting.rulebook import RuleBook
 from alerting.tool_watch import ToolWatch

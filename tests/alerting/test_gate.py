@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from alerting.finding import Action, AlertKind, Refusal, Taken
-from alerting.gate import Detectors
+from alerting.prompt_checks import Detectors
 from metering.call import Consumption, Ending
 from metering.reading import Source
 from storage.database import StoreError
@@ -464,7 +464,7 @@ async def test_calls_that_a_crash_left_open_are_told(worlds: Any) -> None:
 
 async def test_a_gate_without_detectors_only_keeps_the_ledger(worlds: Any, a_call: Any) -> None:
     world = worlds()
-    world.gate._detectors = Detectors()  # noqa: SLF001 - the config has no way to ask for none
+    world.gate._prompts._detectors = Detectors()  # noqa: SLF001 - the config has no way to ask for none
     call = a_call(text="x" * 100_000)
 
     verdict = await world.gate.admit(call)

@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry
 from alerting.baselines import Baselines
 from alerting.book import AlertBook
 from alerting.detectors.rate_limit import RateLimits
-from alerting.gate import Detectors, Gate
+from alerting.gate import Gate
 from alerting.policy import Policy
+from alerting.prompt_checks import Detectors
 from alerting.rule_counts import RuleCounts
 from alerting.rule_settings import RuleSettings
 from alerting.settings import AlertingSettings, DetectorSettings
