@@ -126,6 +126,16 @@ def test_a_file_of_a_budget_is_back_tested(shell: Any, tmp_path: Path) -> None:
     assert "3 may have been refused or ended" in told
 
 
+def test_of_a_whole_config_file_its_rules_and_budgets_are_back_tested(shell: Any, tmp_path: Path) -> None:
+    file = tmp_path / "whole.json"
+    rule = {"id": "new", "title": "A new rule", "match": {"model": "gpt-*"}, "action": "alert"}
+    file.write_text(json.dumps({"version": 1, "mode": "monitor", "budgets": [BUDGET], "rules": [rule], "log": {"level": "debug"}}))
+
+    tested = json.loads(shell("rules", "backtest", str(file), "--json")[1])
+
+    assert [one.get("budget") or one["rule_id"] for one in tested] == ["small", "new"]
+
+
 FAULTS = [
     ("nothing", 2, "'nothing' is neither a file nor the id of a rule or a budget"),
     ("{}", 2, "holds no rule and no budget"),

@@ -113,11 +113,13 @@ def _of_file(path: Path) -> list[RuleSettings | BudgetSettings]:
 
 
 def _definitions(raw: RawConfig) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
-    values = raw.values
-    if not values or not set(values) <= {"rules", "budgets"}:
-        return [((), values)] if values else []
+    """Return what a file defines, and where: the lists of a whole config file or of one that has nothing else; or one rule or budget."""
+    values = cast("Mapping[str, object]", raw.values)
+    lists = {name: given for name, given in values.items() if name in {"rules", "budgets"}}
+    if not lists:
+        return [((), raw.values)] if raw.values else []
     found: list[tuple[tuple[str | int, ...], dict[str, Any]]] = []
-    for name, given in cast("Mapping[str, object]", values).items():
+    for name, given in lists.items():
         members = cast("list[object]", given) if isinstance(given, list) else [given]
         for index, one in enumerate(members):
             if not isinstance(one, dict):
