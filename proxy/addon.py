@@ -15,7 +15,7 @@ from mitmproxy.proxy import layer, mode_specs, server_hooks
 from alerting.finding import Refusal
 from metering.call import Door, Ending
 from metering.providers.catalog import PROBE_HOST
-from proxy import broken, canonical, cutting, flows, patches, probe, refusal
+from proxy import broken, canonical, cutting, flows, plain_errors, probe, refusal
 from proxy.ask_for_usage import Stream, UsageAsking, asking, through
 from proxy.base_url_door import BaseUrlDoor
 from proxy.calls import Calls, too_large
@@ -168,7 +168,7 @@ class TollwatchAddon:
         sent = flow.server_conn.timestamp_start is not None
         ending = broken.ending_of(flow, sent=sent, stopping=self.stopping)
         if ending not in {Ending.CLIENT_ABORT, Ending.REFUSED} and flow.response is None:
-            flow.metadata[patches.ANSWER] = flows.response(broken.unreachable(passage, flow))
+            flow.metadata[plain_errors.ANSWER] = flows.response(broken.unreachable(passage, flow))
         if cutting.ENDED in flow.metadata:
             ending, sent = flow.metadata[cutting.ENDED], True
         if passage.live is not None:
@@ -229,7 +229,7 @@ class TollwatchAddon:
         headers, repeated = flows.read_headers(flow)
         found = self._base_url.answer(flow.request.method, flow.request.path, headers)
         if isinstance(found, Answer):
-            _answer_now(flow, found)
+            flows.answer_now(flow, found)
             return
         request = flow.request
         request.data.host, request.data.port, request.data.scheme = found.host, found.port, found.scheme.encode()
@@ -258,7 +258,7 @@ class TollwatchAddon:
             limit=0,
         )
         if tunnel is not None and tunnel.broken:
-            _answer_now(flow, refusal.answer(provider.dialect, degraded(None)))
+            flows.answer_now(flow, refusal.answer(provider.dialect, degraded(None)))
             return None
         self._enter(flow, passage)
         return None
@@ -271,7 +271,7 @@ class TollwatchAddon:
             problem = Problem(
                 status=503, code="tollwatch_stopping", message="The gateway is stopping; try again in a moment", may_retry=True
             )
-            _answer_now(flow, refusal.answer(passage.dialect, problem))
+            flows.answer_now(flow, refusal.answer(passage.dialect, problem))
             return
         fields = flows.request_fields(flow)
         if (kept := self._identity.without_private(fields, passage.headers)) is not fields:
@@ -281,9 +281,9 @@ class TollwatchAddon:
         passage.wire_format = route.wire_format
         passage.as_events = "alt=sse" in path and "alt=sse" in path.partition("?")[2].split("&")
         passage.limit = self._limits.json_ if canonical.takes_json(route) else self._limits.upload
-        flow.metadata[patches.LIMIT] = passage.limit
+        flow.metadata[flows.LIMIT] = passage.limit
         if flows.length(passage.headers) > passage.limit:
-            flow.metadata[patches.OVER_LIMIT] = True
+            flow.metadata[flows.OVER_LIMIT] = True
 
     async def _judge(self, flow: http.HTTPFlow, passage: Passage) -> None:
         body = flow.request.raw_content or b""
@@ -300,7 +300,7 @@ class TollwatchAddon:
             proxy_user=passage.proxy_user,
             peer=passage.peer,
         )
-        if over := patches.OVER_LIMIT in flow.metadata:
+        if over := flows.OVER_LIMIT in flow.metadata:
             route = canonical.route_of(raw.provider, raw.method, raw.path, raw.headers)
             rejected = too_large(passage.limit, uploads=not canonical.takes_json(route))
             meaning = canonical.Canonical(route=route, facts=None, rejected=rejected)
@@ -347,9 +347,3 @@ class TollwatchAddon:
         if isinstance(way, UsageHider):
             flows.leave_length_open(flow)
         return way
-
-
-def _answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
-    """Answer before the body came; what comes of it is dropped."""
-    flow.metadata[patches.LIMIT] = 0
-    flows.respond(flow, answer)

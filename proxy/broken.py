@@ -8,7 +8,7 @@ import re
 from mitmproxy import http
 
 from metering.call import Ending
-from proxy import cutting, patches, refusal
+from proxy import cutting, plain_errors, refusal
 from proxy.flows import LiveCall, Passage
 from proxy.refusal import Answer, Problem
 
@@ -23,7 +23,7 @@ _ANOTHER = "try again; if it goes on, look at the provider's status page and at 
 
 def ending_of(flow: http.HTTPFlow, *, sent: bool, stopping: bool) -> Ending:
     """Return how a call ended that was broken off."""
-    by_client = flow.metadata.get(patches.BY_CLIENT)
+    by_client = flow.metadata.get(plain_errors.BY_CLIENT)
     if by_client is None:
         by_client = flow.response is None
     if by_client or stopping:

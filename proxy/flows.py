@@ -18,6 +18,11 @@ from proxy.raw import Fields, headers_of
 from proxy.refusal import Answer
 from proxy.tap import Tap
 
+LIMIT = "tollwatch.body_limit"
+"""Flow metadata: the most bytes of request body that are kept."""
+OVER_LIMIT = "tollwatch.over_limit"
+"""Flow metadata: set once the body is larger; the rest of it is read and thrown away, so that the client gets to read its refusal."""
+
 _PASSAGE = "tollwatch"
 _SERVES_OTHERS = frozenset({Dialect.BEDROCK, Dialect.GEMINI})
 _DIALECTS = {"openai": Dialect.OPENAI, "anthropic": Dialect.ANTHROPIC}
@@ -126,6 +131,12 @@ def leave_length_open(flow: http.HTTPFlow) -> None:
     """Say no longer how long the answer is, since a part of it may be left out."""
     if flow.response is not None and flow.response.headers.pop("content-length", None) is not None and flow.request.is_http11:
         flow.response.headers["transfer-encoding"] = "chunked"
+
+
+def answer_now(flow: http.HTTPFlow, answer: Answer) -> None:
+    """Answer before the body came; what comes of it is dropped."""
+    flow.metadata[LIMIT] = 0
+    respond(flow, answer)
 
 
 def respond(flow: http.HTTPFlow, answer: Answer) -> None:

@@ -14,36 +14,34 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any, cast
 
-import orjson
 from mitmproxy import connection, ctx, exceptions, flow, hooks, http
 from mitmproxy.addonmanager import AddonManager, traverse
 from mitmproxy.net import tls as net_tls
-from mitmproxy.net.http.http1 import assemble_response
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.commands import SendData, StartHook
-from mitmproxy.proxy.layers.http import HttpLayer, HttpStream, SendHttp, _http1, _http2
+from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 from mitmproxy.proxy.layers.http._events import (
-    HttpEvent,
     RequestData,
-    RequestProtocolError,
-    ResponseData,
-    ResponseEndOfMessage,
-    ResponseHeaders,
-    ResponseProtocolError,
 )
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from OpenSSL import SSL
 
-from proxy import driving, giving_up, goaway, heads, hints, inplace, letting_go, lookups, shortcut, to_stream, trailers, websocket_layer
-
-LIMIT = "tollwatch.body_limit"
-"""Flow metadata: the most bytes of request body that are kept."""
-OVER_LIMIT = "tollwatch.over_limit"
-"""Flow metadata: set once the body is larger; the rest of it is read and thrown away, so that the client gets to read its refusal."""
-BY_CLIENT = "tollwatch.by_client"
-"""Flow metadata: whether the client (True) or the upstream (False) broke the flow off; the error's text does not tell."""
-ANSWER = "tollwatch.answer"
-"""Flow metadata: the response that stands in for mitmproxy's own error page."""
+from proxy import (
+    driving,
+    flows,
+    giving_up,
+    goaway,
+    heads,
+    hints,
+    inplace,
+    letting_go,
+    lookups,
+    plain_errors,
+    shortcut,
+    to_stream,
+    trailers,
+    websocket_layer,
+)
 
 UPSTREAM_CONNECTIONS = 1000
 """Upstream connections to one address that one client connection may hold (mitmproxy: 5)."""
@@ -64,7 +62,7 @@ def install() -> None:
     _installed.append(True)
     _check_messages_no_more()
     _dispatch_hooks_directly()
-    _answer_errors_in_json()
+    plain_errors.install()
     _limit_bodies()
     _number_flows()
     _make_hooks_plainly()
@@ -79,7 +77,7 @@ def install() -> None:
     to_stream.install()
     driving.install(lambda hook: _run(_addons(), hook))
     goaway.install()
-    websocket_layer.install(LIMIT)
+    websocket_layer.install(flows.LIMIT)
 
 
 def _check_messages_no_more() -> None:
@@ -248,81 +246,20 @@ def _make_hooks_plainly() -> None:
     commands.StartHook.__new__ = lambda cls, *_arguments, **_named: make(cls)  # type: ignore[method-assign]  # replaced on purpose
 
 
-def _answer_errors_in_json() -> None:
-    """Mitmproxy's own errors (upstream down, malformed requests) are HTML pages, which no SDK can read.
-
-    An error of a call is answered with what the addon's `error` hook left in the flow (ANSWER), in the provider's own shape; what
-    belongs to no call gets a plain JSON object.
-    """
-    _http1.make_error_response = _make_error_response
-    original_h2 = _http2.Http2Connection._handle_event  # noqa: SLF001  # mitmproxy offers no other place
-    original_error = HttpStream.handle_protocol_error
-
-    def handle_event(self: Any, event: Any) -> layer.CommandGenerator[None]:  # noqa: ANN401  # an Http2Connection and any event
-        status = event.code.http_status_code() if isinstance(event, ResponseProtocolError) else None
-        if status is None or not _may_answer(self, event):
-            yield from original_h2(self, event)
-            return
-        fields = [(b":status", b"%d" % status), (b"content-type", b"application/json"), (b"x-should-retry", b"false")]
-        self.h2_conn.send_headers(event.stream_id, fields)
-        self.h2_conn.send_data(event.stream_id, _error_body(status, event.message), end_stream=True)
-        yield SendData(self.conn, self.h2_conn.data_to_send())
-
-    def handle_protocol_error(self: HttpStream, event: Any) -> layer.CommandGenerator[None]:  # noqa: ANN401  # Request- or ResponseProtocolError
-        self.flow.metadata[BY_CLIENT] = isinstance(event, RequestProtocolError)
-        for command in original_error(self, event):
-            answer: http.Response | None = self.flow.metadata.get(ANSWER)
-            if (
-                not (isinstance(command, SendHttp) and command.event is event and isinstance(event, ResponseProtocolError))
-                or answer is None
-                or self.flow.response is not None
-            ):
-                yield command
-            else:
-                yield SendHttp(ResponseHeaders(self.stream_id, answer, end_stream=False), self.context.client)
-                yield SendHttp(ResponseData(self.stream_id, answer.raw_content or b""), self.context.client)
-                yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-
-    _http2.Http2Connection._handle_event = handle_event  # type: ignore[method-assign]  # noqa: SLF001  # replaced on purpose
-    HttpStream.handle_protocol_error = handle_protocol_error  # type: ignore[method-assign]  # replaced on purpose
-
-
-def _may_answer(connection: Any, event: HttpEvent) -> bool:  # noqa: ANN401  # an Http2Connection
-    """Say whether an error can still be a response: the stream is open and no headers went out (mitmproxy's own conditions)."""
-    if connection.is_closed(event.stream_id) or not connection.is_open_for_us(event.stream_id):
-        return False
-    return not connection.h2_conn.streams[event.stream_id].state_machine.headers_sent
-
-
-def _make_error_response(status_code: int, message: str = "") -> bytes:
-    headers = http.Headers(Connection="close", Content_Type="application/json", x_should_retry="false")
-    response = http.Response.make(status_code, _error_body(status_code, message), headers)
-    return assemble_response(response)  # type: ignore[no-untyped-call, no-any-return]  # mitmproxy is typed in part
-
-
-def _error_body(status: int, message: str) -> bytes:
-    """Return an error that belongs to no call, with the members in which any provider's client looks for its words."""
-    kind, remedy = (
-        ("api_error", "try again, and see the gateway's log") if status >= 500 else ("invalid_request_error", "correct the request")
-    )
-    said = f"tollwatch: {message}; {remedy}"
-    return orjson.dumps({"type": "error", "error": {"type": kind, "code": f"tollwatch_{status}", "message": said}, "message": said})
-
-
 def _limit_bodies() -> None:
     """Mitmproxy's `body_size_limit` answers in HTML and skips the `request` hook, so that nothing would be recorded.
 
-    A flow with LIMIT keeps no more than that of its body; the rest is read and dropped, and the `request` hook sees OVER_LIMIT.
+    A flow with `flows.LIMIT` keeps no more than that of its body; the rest is dropped, and the `request` hook sees `flows.OVER_LIMIT`.
     """
     original = HttpStream.state_consume_request_body
 
     def state_consume_request_body(self: HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
-        limit = self.flow.metadata.get(LIMIT)
+        limit = self.flow.metadata.get(flows.LIMIT)
         if limit is not None and isinstance(event, RequestData):
-            if OVER_LIMIT in self.flow.metadata:
+            if flows.OVER_LIMIT in self.flow.metadata:
                 return
             if len(self.request_body_buf) + len(event.data) > limit:
-                self.flow.metadata[OVER_LIMIT] = True
+                self.flow.metadata[flows.OVER_LIMIT] = True
                 cast("Any", self.request_body_buf).clear()
                 return
         yield from original(self, event)
