@@ -18,7 +18,7 @@ from tollwatch.config import LogSettings
 from tollwatch.log import on_terminal, scrubbed
 
 WRITES_WITHIN: Final = timedelta(milliseconds=50)
-_AS_LINE: Final = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+_AS_LINE: Final = orjson.OPT_APPEND_NEWLINE
 
 type Fields = Mapping[str, Any]
 type _Ended = tuple[Call, Verdict, Ending, Reply | None, Reading | None]
@@ -58,7 +58,7 @@ def _fields(call: Call, verdict: Verdict, ending: Ending, reply: Reply | None, r
         "event": "call",
         "level": "info",
         "call": call.id,
-        "timestamp": call.started_at,
+        "timestamp": call.started_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),  # as all lines have it
         "provider": call.provider,
         "service": call.service,
         "operation": call.operation,
